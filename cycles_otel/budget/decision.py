@@ -1,0 +1,148 @@
+"""The one table of decisions: what came back from the Cycles server, and whether the step goes.
+
+An answer from the server is a decision; only the lack of an answer is not. ``fail_open`` speaks about the lack
+alone, ``unbudgeted`` about a scope or a unit for which no budget exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import httpx
+from runcycles import CyclesResponse
+
+NO_BUDGET = "BUDGET_NOT_FOUND"
+UNIT_MISMATCH = "UNIT_MISMATCH"
+_NOT_A_DENIAL = {"IDEMPOTENCY_MISMATCH", "RESERVATION_FINALIZED", "MAX_EXTENSIONS_EXCEEDED", UNIT_MISMATCH}
+_TENANT_STATES = ("TENANT_SUSPENDED", "TENANT_CLOSED")
+_ADMISSIONS = ("reserve", "decide")
+_STATUS = {"commit": "COMMITTED", "release": "RELEASED", "extend": "ACTIVE", "event": "APPLIED"}
+
+
+class Ruling(Enum):
+    """What becomes of a step."""
+
+    GO = "go"
+    GO_UNENFORCED = "go, unenforced"
+    GO_UNBUDGETED = "go, unbudgeted"
+    DENIED = "denied"
+    MISCONFIGURED = "set up wrongly"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def goes(self) -> bool:
+        """Whether the step may run."""
+        return self in (Ruling.GO, Ruling.GO_UNENFORCED, Ruling.GO_UNBUDGETED)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A ruling with its reason.
+
+    Parameters
+    ----------
+    reason: the reason code of a denial, or the ``error.type`` of whatever else is no plain GO.
+    message: what the server, or the transport, said.
+    caps: the limits within which the step may run, as the server sent them.
+    """
+
+    ruling: Ruling
+    reason: str = ""
+    message: str = ""
+    caps: Mapping[str, Any] | None = None
+    response: CyclesResponse = field(default_factory=lambda: CyclesResponse(status=0), repr=False)
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The reply's JSON object, empty where there was none."""
+        return self.response.body if isinstance(self.response.body, dict) else {}
+
+
+def judge(operation: str, response: CyclesResponse, *, fail_open: bool, unbudgeted: str = "raise") -> Verdict:
+    """Rule on the reply to a ``reserve`` or a ``decide``.
+
+    ``fail_open`` lets a step go without an answer; ``unbudgeted="allow"`` lets it go without a budget.
+    """
+    lack = unavailable_reason(operation, response)
+    if lack is not None:
+        return _verdict(Ruling.GO_UNENFORCED if fail_open else Ruling.UNAVAILABLE, lack, response)
+    denial = denial_reason(response, operation)
+    if unbudgeted == "allow" and (denial == NO_BUDGET or _error_code(response) == UNIT_MISMATCH):
+        return _verdict(Ruling.GO_UNBUDGETED, denial or UNIT_MISMATCH, response)
+    if denial is not None:
+        return _verdict(Ruling.DENIED, denial, response)
+    if not response.is_success:
+        return _verdict(Ruling.MISCONFIGURED, _error_code(response) or str(response.status), response)
+    return Verdict(Ruling.GO, caps=_body(response).get("caps"), response=response)
+
+
+def unavailable_reason(operation: str, response: CyclesResponse) -> str | None:
+    """The ``error.type`` of a reply that is no answer, else None.
+
+    No answer is: no connection, a timeout, 5xx, 429, or anything that is not the protocol's JSON.
+    """
+    if response.is_transport_error:
+        timed_out = isinstance(response.transport_exception, httpx.TimeoutException | TimeoutError)
+        return "timeout" if timed_out else "connection_error"
+    if response.status >= 500 or response.status == 429:
+        return _error_code(response) or str(response.status)
+    if not is_protocol_reply(operation, response):
+        return "_OTHER" if response.is_success else str(response.status)
+    return None
+
+
+def denial_reason(response: CyclesResponse, operation: str) -> str | None:
+    """The reason code where the reply denies a ``reserve`` or a ``decide``, else None."""
+    if operation not in _ADMISSIONS or not is_protocol_reply(operation, response):
+        return None
+    body, code = _body(response), _error_code(response)
+    if response.is_success:
+        return str(body.get("reason_code") or "DENIED") if body.get("decision") == "DENY" else None
+    if response.status in (401, 403):
+        said = f"{code} {body.get('message')}"
+        return next((state for state in _TENANT_STATES if state in said), None)
+    if response.status == 404:
+        return NO_BUDGET
+    return code if response.status == 409 and code not in _NOT_A_DENIAL else None
+
+
+def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
+    """Whether the reply has what the protocol says that it must have; a proxy's page has not."""
+    if not isinstance(response.body, dict):
+        return False
+    body = response.body
+    if not response.is_success:
+        return 400 <= response.status < 600 and isinstance(body.get("error"), str)
+    if operation == "reserve":
+        return _is_reserve_reply(body)
+    if operation == "decide":
+        return body.get("decision") in ("ALLOW", "ALLOW_WITH_CAPS", "DENY")
+    if operation == "commit":
+        return body.get("status") == _STATUS["commit"] and isinstance(body.get("charged"), dict)
+    if operation in _STATUS:
+        return body.get("status") == _STATUS[operation]
+    return bool(body)
+
+
+def _is_reserve_reply(body: Mapping[str, Any]) -> bool:
+    """A live grant names its reservation; a shadow's answer names what it would have touched."""
+    if body.get("decision") not in ("ALLOW", "ALLOW_WITH_CAPS"):
+        return body.get("decision") == "DENY"
+    return isinstance(body.get("reservation_id"), str) or isinstance(body.get("affected_scopes"), list)
+
+
+def _verdict(ruling: Ruling, reason: str, response: CyclesResponse) -> Verdict:
+    message = str(_body(response).get("message") or response.error_message or reason)
+    return Verdict(ruling, reason, message, response=response)
+
+
+def _body(response: CyclesResponse) -> Mapping[str, Any]:
+    return response.body if isinstance(response.body, dict) else {}
+
+
+def _error_code(response: CyclesResponse) -> str | None:
+    code = _body(response).get("error")
+    return code if isinstance(code, str) else None
