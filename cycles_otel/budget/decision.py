@@ -28,6 +28,7 @@ class Ruling(Enum):
     GO = "go"
     GO_UNENFORCED = "go, unenforced"
     GO_UNBUDGETED = "go, unbudgeted"
+    GO_SHADOWED = "go, where it would be denied"
     DENIED = "denied"
     MISCONFIGURED = "set up wrongly"
     UNAVAILABLE = "unavailable"
@@ -35,7 +36,7 @@ class Ruling(Enum):
     @property
     def goes(self) -> bool:
         """Whether the step may run."""
-        return self in (Ruling.GO, Ruling.GO_UNENFORCED, Ruling.GO_UNBUDGETED)
+        return self not in (Ruling.DENIED, Ruling.MISCONFIGURED, Ruling.UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,15 @@ class Verdict:
         return self.response.body if isinstance(self.response.body, dict) else {}
 
 
-def judge(operation: str, response: CyclesResponse, *, fail_open: bool, unbudgeted: str = "raise") -> Verdict:
+def judge(
+    operation: str, response: CyclesResponse, *, fail_open: bool, unbudgeted: str = "raise", dry_run: bool = False
+) -> Verdict:
     """Rule on the reply to a ``reserve`` or a ``decide``.
 
-    ``fail_open`` lets a step go without an answer; ``unbudgeted="allow"`` lets it go without a budget.
+    ``fail_open`` lets a step go without an answer; ``unbudgeted="allow"`` lets it go without a budget;
+    ``dry_run`` says that the request was a shadow, whose reply grants no reservation.
     """
-    lack = unavailable_reason(operation, response)
+    lack = unavailable_reason(operation, response) or _missing_grant(operation, response, dry_run)
     if lack is not None:
         return _verdict(Ruling.GO_UNENFORCED if fail_open else Ruling.UNAVAILABLE, lack, response)
     denial = denial_reason(response, operation)
@@ -132,6 +136,13 @@ def _is_reserve_reply(body: Mapping[str, Any]) -> bool:
     if body.get("decision") not in ("ALLOW", "ALLOW_WITH_CAPS"):
         return body.get("decision") == "DENY"
     return isinstance(body.get("reservation_id"), str) or isinstance(body.get("affected_scopes"), list)
+
+
+def _missing_grant(operation: str, response: CyclesResponse, dry_run: bool) -> str | None:
+    """A live reserve that is allowed without naming a reservation is no answer either: nothing could be settled."""
+    allowed = response.is_success and _body(response).get("decision") != "DENY"
+    granted = isinstance(_body(response).get("reservation_id"), str)
+    return "_OTHER" if operation == "reserve" and allowed and not (granted or dry_run) else None
 
 
 def _verdict(ruling: Ruling, reason: str, response: CyclesResponse) -> Verdict:

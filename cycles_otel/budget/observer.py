@@ -29,6 +29,9 @@ class CallObserver(Protocol):
         (``release.reason``, ``heartbeat.sequence``, ``amount.source``…).
         """
 
+    def retrying(self, operation: Operation, attempt: int, error_type: str) -> None:
+        """The request is about to be sent again, for the ``attempt``-th time."""
+
 
 class ReservationObserver(CallObserver, Protocol):
     """Told about the life of one reservation, from before the reserve until it is settled."""
@@ -59,9 +62,6 @@ class ReservationObserver(CallObserver, Protocol):
 
     def heartbeat_failed(self, error_type: str, disposition: str) -> None:
         """A beat failed; ``disposition`` is ``retry`` or ``stop``."""
-
-    def retrying(self, operation: Operation, attempt: int, error_type: str) -> None:
-        """A settlement is tried again."""
 
     def usage(self, tokens: Mapping[str, int]) -> None:
         """What the model used: tokens by type (``input``, ``output``, ``cached``, ``reasoning``)."""

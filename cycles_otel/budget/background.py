@@ -1,0 +1,150 @@
+"""The background loop: one daemon thread with an event loop, on which everything is said to Cycles servers.
+
+The program's event loops come and go (``asyncio.run``, ``run_sync``, one for each thread), block, and are cancelled.
+A reservation must be settled all the same. So requests, heartbeats and settlements live on a loop of their own;
+the program's tasks wait for them, and a cancelled wait cancels nothing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_threads
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """An event loop on a daemon thread, started when it is first used, stopped when its last user is gone.
+
+    ``generation`` tells one thread from the next: after a fork, or a stop, the loop is another.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._renew()
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopped: Future[None] = Future()
+        self._ending: dict[int | None, Future[None]] = {}
+        self._users = 0
+
+    def forget(self) -> None:
+        """In a forked child: the thread is the parent's; start with another one when it is needed."""
+        self.generation += 1
+        self._renew()
+
+    def acquire(self) -> int:
+        """Count one more user; the generation that it uses."""
+        with self._lock:
+            self._users += 1
+            return self.generation
+
+    def release(self) -> None:
+        """Count one user less; the thread ends with the last."""
+        with self._lock:
+            self._users -= 1
+            if self._users or self._loop is None:
+                return
+            loop, self._loop = self._loop, None
+            self._ending[self.generation] = self._stopped
+            self.generation += 1
+        loop.call_soon_threadsafe(loop.stop)
+
+    async def ended(self, generation: int | None) -> None:
+        """Wait on the running loop until the thread of a generation is gone, if that was told to stop."""
+        if generation in self._ending:
+            await outcome_of(self._ending.pop(generation))
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start ``work`` on the loop, in the caller's context; any thread may call this."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call ``function`` on the loop, soon; any thread may call this."""
+        with contextlib.suppress(RuntimeError):
+            self._running().call_soon_threadsafe(function, *args)
+
+    def is_current(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop, self._stopped = asyncio.new_event_loop(), Future()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop, self._stopped), name="cycles-otel-background", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop, stopped: Future[None]) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+        stopped.set_result(None)
+
+
+_shared = BackgroundLoop()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.forget)
+
+
+def shared() -> BackgroundLoop:
+    """The background loop of this process."""
+    return _shared
+
+
+async def outcome_of(future: Future[T]) -> T:
+    """Wait on the running loop for background work; a cancelled wait leaves the work alone."""
+    await settle([future], timeout=None)
+    return future.result()
+
+
+async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
+    """Wait on the running loop until all background work is over, ``timeout`` seconds at most; True if it is."""
+    open_futures = [future for future in futures if not future.done()]
+    if not open_futures:
+        return True
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake(_: Future[Any]) -> None:
+        # The program's loop may be closed by now: then nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(woken.set)
+
+    for future in open_futures:
+        future.add_done_callback(wake)
+    deadline = None if timeout is None else loop.time() + timeout
+    while not all(future.done() for future in open_futures):
+        woken.clear()
+        if all(future.done() for future in open_futures):
+            break
+        try:
+            await asyncio.wait_for(woken.wait(), None if deadline is None else max(deadline - loop.time(), 0))
+        except (asyncio.TimeoutError, TimeoutError):
+            return False
+    return True
+
+
+def settle_blocking(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
+    """The same for a caller without an event loop, at the interpreter's exit for instance."""
+    return not wait_for_threads(list(futures), timeout).not_done

@@ -1,0 +1,116 @@
+"""Checks of what the caller gave, with errors that name the parameter, the value and what is accepted."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from runcycles import AsyncCyclesClient, CyclesConfig
+
+from cycles_otel.budget.subject import FIELDS, is_subject_value
+from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
+
+MAX_AMOUNT = 2**63 - 1
+MIN_TTL_MS, MAX_TTL_MS = 1_000, 86_400_000
+
+E = TypeVar("E", bound=Enum)
+
+
+def whole_number(parameter: str, value: object, *, minimum: int = 0, maximum: int = MAX_AMOUNT) -> int:
+    """``value`` if it is an int within the bounds; a bool or a float is not."""
+    accepted = f"a whole number from {minimum} to {maximum}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParameterTypeError(parameter, value, accepted)
+    if not minimum <= value <= maximum:
+        raise InvalidParameterError(parameter, value, accepted)
+    return value
+
+
+def seconds(parameter: str, value: object) -> float:
+    """``value`` if it is a number of seconds, 0 or more."""
+    accepted = "a number of seconds, 0 or more"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterTypeError(parameter, value, accepted)
+    if not value >= 0:
+        raise InvalidParameterError(parameter, value, accepted)
+    return float(value)
+
+
+def flag(parameter: str, value: object) -> bool:
+    """``value`` if it is a bool."""
+    if not isinstance(value, bool):
+        raise InvalidParameterTypeError(parameter, value, "True or False")
+    return value
+
+
+def member(parameter: str, value: object, enum: type[E]) -> E:
+    """The member of ``enum`` that ``value`` is, or whose value it is."""
+    accepted = "one of " + ", ".join(str(each.value) for each in enum)
+    if isinstance(value, enum):
+        return value
+    if not isinstance(value, str):
+        raise InvalidParameterTypeError(parameter, value, accepted)
+    try:
+        return enum(value)
+    except ValueError:
+        raise InvalidParameterError(parameter, value, accepted) from None
+
+
+def choice(parameter: str, value: object, *accepted: str) -> Any:
+    """``value`` if it is one of the accepted words."""
+    if value not in accepted:
+        raise InvalidParameterError(parameter, value, "one of " + ", ".join(accepted))
+    return value
+
+
+def text(parameter: str, value: object) -> str:
+    """``value`` if it is a str with something in it."""
+    if not isinstance(value, str):
+        raise InvalidParameterTypeError(parameter, value, "a str that is not empty")
+    if not value:
+        raise InvalidParameterError(parameter, value, "a str that is not empty")
+    return value
+
+
+def subject_levels(config: CyclesConfig, **given: object) -> dict[str, str]:
+    """The levels that are given, and for those that are not the config's.
+
+    The tenant must be as the server has it; any other level may be a free name.
+    """
+    levels: dict[str, str] = {}
+    for name in FIELDS:
+        value = given.get(name)
+        if value is None:
+            value = getattr(config, name)
+        if value is not None:
+            levels[name] = text(name, value)
+    if "tenant" in levels and not is_subject_value(levels["tenant"]):
+        raise InvalidParameterError(
+            "tenant", levels["tenant"], "the tenant's id as the server has it, 1 to 128 of a-z A-Z 0-9 _ . -"
+        )
+    return levels
+
+
+def connection_config(client: object, config: object) -> CyclesConfig:
+    """The config of the client if one is given, else the one given, else that of the ``CYCLES_*`` environment.
+
+    Raises ``ValueError`` that names the environment variable which is missing.
+    """
+    if client is not None:
+        if not isinstance(client, AsyncCyclesClient):
+            raise InvalidParameterTypeError("client", client, "a runcycles.AsyncCyclesClient")
+        return _checked(client._config)
+    if config is not None and not isinstance(config, CyclesConfig):
+        raise InvalidParameterTypeError("config", config, "a runcycles.CyclesConfig")
+    return _checked(config or CyclesConfig.from_env())
+
+
+def _checked(config: CyclesConfig) -> CyclesConfig:
+    address = urlsplit(config.base_url) if isinstance(config.base_url, str) else urlsplit("")
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise InvalidParameterError("base_url", config.base_url, "an address such as http://localhost:7878")
+    if not isinstance(config.api_key, str) or not config.api_key:
+        # The value is not repeated: whatever stands there may be a secret.
+        raise InvalidParameterError("api_key", "", "the key of a tenant, a str that is not empty")
+    return config
