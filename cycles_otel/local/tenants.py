@@ -1,0 +1,58 @@
+"""Tenants and the keys that open them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+PREFIX_LENGTH = 14
+"""How much of a key's secret finds it: the rest must then be right as well."""
+
+
+def new_secret() -> str:
+    """A fresh key, of the form that the real server issues."""
+    return f"cyc_test_{secrets.token_urlsafe(24)}"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant and its defaults; None means the server's.
+
+    Args:
+        name: as it stands in subjects.
+        status: ACTIVE, SUSPENDED or CLOSED.
+        default_commit_overage_policy: for requests that name none.
+        default_reservation_ttl_ms: for reservations that name none, in ms.
+        max_reservation_ttl_ms: longer times are capped to it, in ms.
+        max_reservation_extensions: how often a reservation can be extended.
+    """
+
+    name: str
+    status: str = "ACTIVE"
+    default_commit_overage_policy: str | None = None
+    default_reservation_ttl_ms: int | None = None
+    max_reservation_ttl_ms: int | None = None
+    max_reservation_extensions: int | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key.
+
+    Args:
+        name: what it is called, for people.
+        tenant: the tenant that it opens.
+        status: ACTIVE or REVOKED.
+        expires_at: ISO 8601 date-time after which it opens nothing, or None.
+        secret: what the client sends; made up where it is left out.
+    """
+
+    name: str
+    tenant: str
+    status: str = "ACTIVE"
+    expires_at: str | None = None
+    secret: str = field(default_factory=new_secret, repr=False)
+    prefix: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", self.secret[:PREFIX_LENGTH])
