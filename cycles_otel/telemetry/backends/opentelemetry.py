@@ -1,0 +1,50 @@
+"""Metrics by the OpenTelemetry meter, for OTLP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.metrics import Meter, MeterProvider, get_meter
+
+from cycles_otel._version import __version__
+from cycles_otel.telemetry import semconv
+from cycles_otel.telemetry.backends import Series
+from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.schema import Kind, Metric
+
+
+class OpenTelemetryBackend:
+    """Makes each instrument on ``meter_provider`` (by default the global one) when it is first used."""
+
+    def __init__(self, meter_provider: MeterProvider | None = None) -> None:
+        self._meter = get_meter(semconv.SCOPE, __version__, meter_provider)
+        self._instruments: dict[str, Callable[..., None]] = {}
+        self._lock = threading.Lock()
+
+    def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
+        record = self._recording(metric)
+        attributes = {key: value for key, value in zip(metric.attributes, values, strict=True) if value}
+
+        def series(value: float, exemplar: Exemplar | None) -> None:
+            record(value, attributes, None if exemplar is None else exemplar.context)
+
+        return series
+
+    def _recording(self, metric: Metric) -> Callable[..., None]:
+        with self._lock:
+            if metric.name not in self._instruments:
+                self._instruments[metric.name] = _create(self._meter, metric)
+            return self._instruments[metric.name]
+
+
+def _create(meter: Meter, metric: Metric) -> Callable[..., None]:
+    named: dict[str, Any] = {"name": metric.name, "unit": metric.unit, "description": metric.description}
+    if metric.kind is Kind.COUNTER:
+        return meter.create_counter(**named).add
+    if metric.kind is Kind.UPDOWNCOUNTER:
+        return meter.create_up_down_counter(**named).add
+    if metric.kind is Kind.GAUGE:
+        return meter.create_gauge(**named).set
+    return meter.create_histogram(**named, explicit_bucket_boundaries_advisory=metric.buckets).record

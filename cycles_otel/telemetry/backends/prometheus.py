@@ -1,0 +1,70 @@
+"""Metrics for ``/metrics``, by ``prometheus_client``: in one process, or in several with its multiprocess mode."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.values import MutexValue, ValueClass
+
+from cycles_otel.telemetry.backends import Series
+from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.schema import Kind, Metric
+
+Instrument = Counter | Gauge | Histogram
+GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
+
+_lock = threading.Lock()
+_instruments: WeakKeyDictionary[CollectorRegistry, dict[str, Instrument]] = WeakKeyDictionary()
+
+
+class PrometheusBackend:
+    """Registers each metric with ``registry`` when it is first used, and once however many recorders share it."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._registry = registry if registry is not None else REGISTRY
+        self._one_process = ValueClass is MutexValue
+
+    def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
+        child: Any = _instrument(self._registry, metric)
+        if values:
+            child = child.labels(*values)
+        if metric.kind is Kind.COUNTER:
+            return _counting(child.inc, metric.exemplars and self._one_process)
+        if metric.kind is Kind.HISTOGRAM:
+            return _counting(child.observe, self._one_process)
+        return _plain(child.set if metric.kind is Kind.GAUGE else child.inc)
+
+
+def _counting(method: Any, exemplars: bool) -> Series:
+    def series(value: float, exemplar: Exemplar | None) -> None:
+        method(value, exemplar.labels if exemplars and exemplar is not None else None)
+
+    return series
+
+
+def _plain(method: Any) -> Series:
+    def series(value: float, exemplar: Exemplar | None) -> None:
+        method(value)
+
+    return series
+
+
+def _instrument(registry: CollectorRegistry, metric: Metric) -> Instrument:
+    with _lock:
+        instruments = _instruments.setdefault(registry, {})
+        if metric.name not in instruments:
+            instruments[metric.name] = _register(registry, metric)
+        return instruments[metric.name]
+
+
+def _register(registry: CollectorRegistry, metric: Metric) -> Instrument:
+    name, labels = metric.prometheus_name, metric.labels
+    if metric.kind is Kind.COUNTER:
+        return Counter(name, metric.description, labels, registry=registry)
+    if metric.kind is Kind.HISTOGRAM:
+        return Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
+    mode = cast("GaugeMode", metric.multiprocess)
+    return Gauge(name, metric.description, labels, registry=registry, multiprocess_mode=mode)

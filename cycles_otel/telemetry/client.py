@@ -1,0 +1,186 @@
+"""The one place that each Cycles API call passes: it observes ``runcycles`` clients, and changes nothing they do.
+
+One HTTP request is one CLIENT span and one observation of the duration. The decision, the amounts and the balances
+are read from the request and the reply. A reply that is not the protocol's (a proxy's page with status 200, say) is
+a failed call with the ``error.type`` ``_OTHER``.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from contextvars import Token
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+from opentelemetry import baggage, context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
+
+from cycles_otel.telemetry import amounts, semconv, spans
+from cycles_otel.telemetry.calling import current_calling
+from cycles_otel.telemetry.exchange import OPERATIONS, Endpoint, Reply, Request, read_reply
+from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.facts import Facts
+from cycles_otel.telemetry.recorder import Recorder, default_recorder
+from cycles_otel.telemetry.reservations import Tries
+
+AnyClient = TypeVar("AnyClient", CyclesClient, AsyncCyclesClient)
+
+_MARK = "_cycles_otel_recorder"
+_propagator = TraceContextTextMapPropagator()
+
+
+def observe_client(client: AnyClient, recorder: Recorder | None = None) -> AnyClient:
+    """Observe each API call of this client from now on, and return it; a client that is observed stays as it is.
+
+    ``recorder`` is by default the one that the process shares.
+    """
+    if _MARK in vars(client):
+        return client
+    recorder = recorder or default_recorder()
+    vars(client)[_MARK] = recorder
+    asynchronous = isinstance(client, AsyncCyclesClient)
+    endpoint = Endpoint.of(client._config.base_url)
+    for name, operation in OPERATIONS.items():
+        begin = functools.partial(ApiCall, recorder, endpoint, operation)
+        observed = (_observed_async if asynchronous else _observed)(getattr(client, name), begin)
+        setattr(client, name, observed)
+    client._http.event_hooks["request"].append(_async_propagation(recorder) if asynchronous else _propagation(recorder))
+    return client
+
+
+class ApiCall:
+    """One API call, as a context around the client's method; the method's ``response`` is handed in before the end."""
+
+    __slots__ = ("_exemplar", "_facts", "_recorder", "_request", "_span", "_started", "_token", "_tries", "response")
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        endpoint: Endpoint,
+        operation: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.response: CyclesResponse | None = None
+        self._recorder = recorder
+        self._span: Span = trace.INVALID_SPAN
+        self._token: Token[Context] | None = None
+        self._facts = Facts()
+        self._request = Request(operation, endpoint, None, {})
+        self._tries = Tries()
+        with recorder.contained("traces", "the reading of a request"):
+            self._request = Request.of_call(operation, endpoint, args, kwargs)
+            self._tries = recorder.replays.tries(self._request)
+
+    def __enter__(self) -> ApiCall:
+        with self._recorder.contained("traces", "the start of a call"):
+            self._start()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        elapsed = time.perf_counter() - self._started
+        if self._token is not None:
+            context.detach(self._token)
+        reply = Reply()
+        with self._recorder.contained("traces", "the reading of a reply"):
+            reply = self._read(error)
+        with self._recorder.contained("metrics", "the metrics of a call"):
+            self._count(reply, elapsed)
+        with self._recorder.contained("traces", "the end of a call"):
+            spans.end(self._span, self._request, reply, self._lease_left(reply))
+
+    def _start(self) -> None:
+        calling, request = current_calling(), self._request
+        self._facts = self._known_facts()
+        resent = calling.attempt if calling is not None else self._tries.sent
+        self._tries.sent += 1
+        parent = calling.context if calling is not None else context.get_current()
+        attributes = spans.start_attributes(request, self._facts, calling, resent) if self._recorder.traces else None
+        name = spans.span_name(semconv.OPERATION_SPANS[request.operation], self._facts.kind)
+        self._span = self._recorder.start_span(name, SpanKind.CLIENT, parent, attributes)
+        self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
+
+    def _known_facts(self) -> Facts:
+        calling = current_calling()
+        if calling is not None:
+            return calling.facts
+        held = self._recorder.reservations.get(self._request.reservation_id)
+        return held.facts if held is not None else self._request.facts()
+
+    def _read(self, error: BaseException | None) -> Reply:
+        if self.response is not None:
+            return read_reply(self._request, self.response)
+        return Reply(error_type=semconv.ERROR_OTHER) if isinstance(error, Exception) else Reply()
+
+    def _count(self, reply: Reply, elapsed: float) -> None:
+        exemplar, recorder = Exemplar.of(self._span), self._recorder
+        labels = (self._request.operation, reply.decision or "", reply.error_type or "")
+        recorder.metrics.record(semconv.OPERATION_DURATION, elapsed, labels, exemplar)
+        if self.response is None or self._tries.answered:
+            return
+        self._tries.answered = self._request.is_remembered_with(reply)
+        facts = self._facts
+        if not facts.subject and reply.tenant:
+            facts = Facts({"tenant": reply.tenant})
+        amounts.count(recorder, self._request, reply, facts, exemplar)
+        if reply.error_type is None:
+            recorder.balances.seen(reply.body)
+
+    def _lease_left(self, reply: Reply) -> float | None:
+        """How much of the lease was left when a heartbeat was acknowledged, which begins the next lease."""
+        held = self._recorder.reservations.get(self._request.reservation_id)
+        if self._request.operation != "extend" or held is None or not reply.worked:
+            return None
+        ended, held.lease_ends = held.lease_ends, amounts.lease_end(reply.body)
+        return None if ended is None else ended - time.monotonic()
+
+
+def _observed(method: Callable[..., CyclesResponse], begin: Callable[..., ApiCall]) -> Callable[..., CyclesResponse]:
+    @functools.wraps(method)
+    def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
+        with begin(args, kwargs) as call:
+            call.response = method(*args, **kwargs)
+        return call.response
+
+    return observed
+
+
+def _observed_async(method: Callable[..., Any], begin: Callable[..., ApiCall]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
+        with begin(args, kwargs) as call:
+            call.response = await method(*args, **kwargs)
+        return call.response
+
+    return observed
+
+
+def _without_baggage(current: Context) -> Context:
+    """Baggage is the program's own: an instrumentation of httpx must not send it to the Cycles server either."""
+    return baggage.clear(current) if baggage.get_all(current) else current
+
+
+def _propagation(recorder: Recorder) -> Callable[[httpx.Request], None]:
+    def propagate(request: httpx.Request) -> None:
+        with recorder.contained("traces", "the propagation of a trace"):
+            _propagator.inject(request.headers)
+
+    return propagate
+
+
+def _async_propagation(recorder: Recorder) -> Callable[[httpx.Request], Any]:
+    propagate = _propagation(recorder)
+
+    async def propagate_async(request: httpx.Request) -> None:
+        propagate(request)
+
+    return propagate_async

@@ -1,0 +1,34 @@
+"""The trace that a measurement was made in, in the form that each back end takes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, format_span_id, format_trace_id, set_span_in_context
+
+
+class Exemplar:
+    """A sampled span, as the example of what a measurement counts."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    @staticmethod
+    def of(span: Span | None) -> Exemplar | None:
+        """The exemplar for this span; None where nobody will find its trace, since it is not sampled."""
+        if span is None:
+            return None
+        context = span.get_span_context()
+        return Exemplar(span) if context.is_valid and context.trace_flags.sampled else None
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """The ids as the labels of an OpenMetrics exemplar."""
+        context = self._span.get_span_context()
+        return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+
+    @cached_property
+    def context(self) -> Context:
+        """The context from which an OpenTelemetry instrument takes its exemplar."""
+        return set_span_in_context(self._span, Context())

@@ -1,0 +1,131 @@
+"""OTLP export of spans and metrics: added to the providers of the program, or to our own where it has none.
+
+The standard environment variables hold: ``OTEL_SDK_DISABLED``, ``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``,
+``OTEL_TRACES_SAMPLER``, ``OTEL_TRACES_EXPORTER``, ``OTEL_METRICS_EXPORTER`` and ``OTEL_EXPORTER_OTLP_*``. A provider
+that the program has set already followed them, so only an endpoint that is given as an argument adds to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from opentelemetry import metrics, trace
+
+from cycles_otel.telemetry.errors import TelemetrySetupError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor
+
+logger = logging.getLogger("cycles_otel")
+
+_ENDPOINT_VARIABLES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_{}_ENDPOINT"
+_PROTOCOL_VARIABLES = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_{}_PROTOCOL"
+_PROTOCOL = "http/protobuf"
+
+
+class Exporting(Protocol):
+    """What has been set up to export: a span processor or a metric reader."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is waiting."""
+
+    def shutdown(self) -> None:
+        """Send what is waiting, and stop."""
+
+
+def checked_endpoint(endpoint: str | None) -> str | None:
+    """The base address of an OTLP receiver, without a slash at its end."""
+    if endpoint is None:
+        return None
+    parts = urlsplit(endpoint) if isinstance(endpoint, str) else urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise TelemetrySetupError("otlp_endpoint", endpoint, "an address such as http://localhost:4318")
+    return endpoint.rstrip("/")
+
+
+def is_disabled() -> bool:
+    """Whether the environment switches the OpenTelemetry SDK off."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def export_spans(
+    provider: trace.TracerProvider | None, service_name: str | None, endpoint: str | None
+) -> tuple[trace.TracerProvider, Exporting | None]:
+    """Export the spans of ``provider`` (by default the global one, which is set if none is)."""
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = provider or trace.get_tracer_provider()
+    ours = isinstance(provider, trace.ProxyTracerProvider)
+    if ours:
+        # The end of the program is ours to handle: a provider of its own would stop before the last settlement.
+        provider = TracerProvider(resource=_resource(service_name), shutdown_on_exit=False)
+        trace.set_tracer_provider(provider)
+    if endpoint is None and not (ours and _is_configured("TRACES")):
+        return provider, None
+    if not isinstance(provider, TracerProvider):
+        logger.warning("Spans are not exported by OTLP: the tracer provider is not the SDK's")
+        return provider, None
+    processor = _span_processor(endpoint)
+    provider.add_span_processor(processor)
+    return provider, processor
+
+
+def export_metrics(
+    provider: metrics.MeterProvider | None, service_name: str | None, endpoint: str | None
+) -> Exporting | None:
+    """Export the metrics of ``provider`` (by default the global one, which is set if none is)."""
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    provider = provider or metrics.get_meter_provider()
+    if isinstance(provider, MeterProvider):
+        if endpoint is None:
+            return None
+        reader = _metric_reader(endpoint)
+        provider.add_metric_reader(reader)
+        return reader
+    if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "otlp" and endpoint is None:
+        return None
+    reader = _metric_reader(endpoint)
+    metrics.set_meter_provider(MeterProvider([reader], _resource(service_name), shutdown_on_exit=False))
+    return reader
+
+
+def _is_configured(signal: str) -> bool:
+    exporter = os.environ.get(f"OTEL_{signal}_EXPORTER")
+    if exporter is not None:
+        return exporter == "otlp"
+    return any(os.environ.get(variable.format(signal)) for variable in _ENDPOINT_VARIABLES)
+
+
+def _warn_of_protocol(signal: str) -> None:
+    for variable in _PROTOCOL_VARIABLES:
+        protocol = os.environ.get(variable.format(signal), _PROTOCOL)
+        if protocol != _PROTOCOL:
+            logger.warning("%s=%s is not supported: %s is used", variable.format(signal), protocol, _PROTOCOL)
+
+
+def _span_processor(endpoint: str | None) -> SpanProcessor:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    _warn_of_protocol("TRACES")
+    return BatchSpanProcessor(OTLPSpanExporter(endpoint and f"{endpoint}/v1/traces"))
+
+
+def _metric_reader(endpoint: str | None) -> MetricReader:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    _warn_of_protocol("METRICS")
+    return PeriodicExportingMetricReader(OTLPMetricExporter(endpoint and f"{endpoint}/v1/metrics"))
+
+
+def _resource(service_name: str | None) -> Resource:
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+    return Resource.create({SERVICE_NAME: service_name} if service_name else {})

@@ -1,0 +1,104 @@
+"""What telemetry knows of a step: who pays for what, where it comes from, and the attributes that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from cycles_otel.budget.step import Origin, Step
+from cycles_otel.telemetry import semconv
+
+Attributes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of one step, from the step itself or from the body of a bare client's request.
+
+    Parameters
+    ----------
+    estimate: the amount that was asked for, in ``unit``; None for an event.
+    """
+
+    subject: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""
+    name: str = ""
+    unit: str = ""
+    estimate: int | None = None
+    origin: Origin = field(default_factory=Origin)
+
+    @classmethod
+    def of_step(cls, step: Step) -> Facts:
+        """The facts of a governed step."""
+        action, unit = step.action, str(step.unit.value)
+        return cls(step.subject.to_body(), action.kind, action.name, unit, step.amount, step.origin)
+
+    @classmethod
+    def of_body(cls, body: Mapping[str, Any]) -> Facts:
+        """The facts in the body of a reserve, decide or event; what is missing or malformed is left out."""
+        subject, action = _object(body, "subject"), _object(body, "action")
+        asked = _object(body, "estimate") or _object(body, "actual")
+        levels = {level: subject[level] for level in semconv.SUBJECT_LEVELS if isinstance(subject.get(level), str)}
+        return cls(
+            levels, _text(action, "kind"), _text(action, "name"), _text(asked, "unit"), amount_in(body, "estimate")
+        )
+
+    @property
+    def agent(self) -> str:
+        """The agent's original name where it is known, else the subject's agent."""
+        return self.origin.agent or self.subject.get("agent", "")
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the subject."""
+        return self.subject.get("tenant", "")
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What the spans of the step say of it: action, subject, origin."""
+        origin = self.origin
+        said = {
+            semconv.ACTION_KIND: self.kind,
+            semconv.ACTION_NAME: self.name,
+            semconv.AGENT_NAME: origin.agent,
+            semconv.MODEL: origin.model,
+            semconv.TOOL_NAME: origin.tool,
+            semconv.TOOL_CALL_ID: origin.tool_call_id,
+            semconv.RUN_ID: origin.run_id,
+        }
+        said.update((semconv.SUBJECT_LEVELS[level], value) for level, value in self.subject.items())
+        return {key: value for key, value in said.items() if value}
+
+    @cached_property
+    def estimate_attributes(self) -> Attributes:
+        """What was asked for, as the reserve and the reservation say it."""
+        asked = {semconv.UNIT: self.unit or None, semconv.AMOUNT_ESTIMATED: self.estimate}
+        return {key: value for key, value in asked.items() if value is not None}
+
+
+def caps_attributes(caps: Mapping[str, Any]) -> Attributes:
+    """The caps of a reply, or those that were applied, as attributes."""
+    return {semconv.CAPS[name]: value for name, value in caps.items() if name in semconv.CAPS and value is not None}
+
+
+def amount_in(body: Mapping[str, Any], name: str) -> int | None:
+    """The whole number of the amount called ``name``; None where there is none."""
+    amount = _object(body, name).get("amount")
+    return amount if isinstance(amount, int) else None
+
+
+def unit_in(body: Mapping[str, Any], name: str) -> str:
+    """The unit of the amount called ``name``, "" where there is none."""
+    return _text(_object(body, name), "unit")
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return str(getattr(value, "value", value)) if isinstance(value, str) else ""

@@ -1,0 +1,228 @@
+"""The life of one reservation, and the calls of a step that holds none, as spans and metrics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from opentelemetry import context, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from cycles_otel.budget.step import Step
+from cycles_otel.telemetry import log, semconv
+from cycles_otel.telemetry.calling import Calling
+from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.facts import Attributes, Facts, caps_attributes
+from cycles_otel.telemetry.recorder import Recorder
+from cycles_otel.telemetry.schema import Metric
+from cycles_otel.telemetry.spans import span_name
+
+_PREFIX = "cycles."
+
+
+def call_facts(attributes: Mapping[str, Any]) -> Attributes:
+    """A caller's facts by their full keys; what the table does not know stays off the span."""
+    named = {_PREFIX + name: value for name, value in attributes.items()}
+    return {key: value for key, value in named.items() if key in semconv.CALL_FACTS and value is not None}
+
+
+class StepCalls:
+    """Observes the calls of a step without a reservation: its parent is the span that is current where it is made."""
+
+    def __init__(self, step: Step) -> None:
+        self._facts = Facts.of_step(step)
+        self._context = context.get_current()
+
+    def calling(self, operation: str, attempt: int = 0, **attributes: Any) -> AbstractContextManager[None]:
+        """Around one HTTP request; see ``CallObserver``."""
+        return Calling(self._facts, self._context, attempt, call_facts(attributes))
+
+    def retrying(self, operation: str, attempt: int, error_type: str) -> None:
+        """There is no span of a reservation to note it on: the span of the next try counts it."""
+
+
+class ReservationLife:
+    """Observes one reservation: a span from before the reserve until it is settled, ended exactly once.
+
+    What comes after the end is not recorded. The span is never current, so nothing of the program nests below it.
+    """
+
+    def __init__(self, recorder: Recorder, step: Step) -> None:
+        self._recorder = recorder
+        self._facts = Facts.of_step(step)
+        self._lock = threading.Lock()
+        self._ended = False
+        self._granted_at: float | None = None
+        self._usage: Attributes = {}
+        self._context = context.get_current()
+        self._span: trace.Span = trace.INVALID_SPAN
+        with recorder.contained("traces", "the start of a reservation"):
+            self._start()
+
+    def _start(self) -> None:
+        attributes = self._facts.attributes | self._facts.estimate_attributes if self._recorder.traces else None
+        name = span_name(semconv.RESERVATION_SPAN, self._facts.kind)
+        self._span = self._recorder.start_span(name, SpanKind.INTERNAL, self._context, attributes)
+        self._context = trace.set_span_in_context(self._span, self._context)
+
+    def calling(self, operation: str, attempt: int = 0, **attributes: Any) -> AbstractContextManager[None]:
+        """Around one HTTP request; a commit and an event carry the usage that was reported before."""
+        usage = self._usage if operation in ("commit", "event") else {}
+        return Calling(self._facts, self._context, attempt, usage | call_facts(attributes))
+
+    def granted(self, reservation_id: str, amount: int, *, capped: Mapping[str, Any] | None) -> None:
+        """The budget is held."""
+        with self._lock:
+            if self._ended or self._granted_at is not None:
+                return
+            self._granted_at = time.monotonic()
+        self._record(semconv.RESERVATIONS_ACTIVE, 1, (self._facts.kind,))
+        self._say({semconv.RESERVATION_ID: reservation_id})
+        self._caps_applied(capped)
+
+    def denied(self, reason_code: str, *, scope: str | None = None) -> None:
+        """The step is stopped."""
+        remaining = None if scope is None else self._recorder.balances.remaining(scope, self._facts.unit)
+        said = {semconv.REASON_CODE: reason_code, semconv.SCOPE_PATH: scope, semconv.REMAINING: remaining}
+        if self._end(semconv.DENIED, event=(semconv.EVENT_DENIED, said)):
+            log.denied(self._facts, self._span, reason_code)
+
+    def would_deny(self, reason_code: str) -> None:
+        """The shadow of a denial."""
+        self._end(semconv.WOULD_DENY, event=(semconv.EVENT_WOULD_DENY, {semconv.REASON_CODE: reason_code}))
+
+    def shadowed(self, *, capped: Mapping[str, Any] | None) -> None:
+        """A dry run was allowed."""
+        self._caps_applied(capped)
+        self._end(semconv.WOULD_ALLOW)
+
+    def unenforced(self, error_type: str) -> None:
+        """The step runs unguarded."""
+        if self._end(semconv.UNENFORCED, event=(semconv.EVENT_UNENFORCED, {semconv.ERROR_TYPE: error_type})):
+            self._record(semconv.UNENFORCED_STEPS, 1, (self._facts.kind, error_type))
+            log.unenforced(self._facts, self._span, error_type)
+
+    def unbudgeted(self) -> None:
+        """The step runs without a budget."""
+        if self._end(semconv.UNBUDGETED):
+            self._record(semconv.UNBUDGETED_STEPS, 1, (self._facts.kind, self._facts.unit))
+
+    def failed(self, error_type: str) -> None:
+        """The step is stopped by a wrong set-up, or by unavailability."""
+        self._end(semconv.FAILED, error_type=error_type)
+
+    def heartbeat(self, sequence: int, margin: float) -> None:
+        """A beat was acknowledged."""
+        self._record(semconv.HEARTBEAT_MARGIN_SECONDS, margin)
+
+    def heartbeat_failed(self, error_type: str, disposition: str) -> None:
+        """A beat failed."""
+        self._record(semconv.HEARTBEAT_FAILURES, 1, (error_type, disposition))
+        said = {semconv.HEARTBEAT_DISPOSITION: disposition, semconv.ERROR_TYPE: error_type}
+        self._event(semconv.EVENT_HEARTBEAT_FAILED, said)
+
+    def retrying(self, operation: str, attempt: int, error_type: str) -> None:
+        """A settlement is tried again."""
+        said = {semconv.OPERATION_NAME: operation, semconv.RETRY_ATTEMPT: attempt, semconv.ERROR_TYPE: error_type}
+        self._event(semconv.EVENT_RETRY, said)
+
+    def usage(self, tokens: Mapping[str, int]) -> None:
+        """What the model used."""
+        self._usage = {semconv.USAGE[kind]: count for kind, count in tokens.items() if kind in semconv.USAGE}
+        for kind, count in tokens.items():
+            if kind in semconv.VALUES[semconv.TOKEN_TYPE] and count > 0:
+                self._record(semconv.TOKENS, count, (kind, self._facts.agent, self._facts.name))
+
+    def price_unknown(self, model: str) -> None:
+        """No price is known for the model."""
+        self._record(semconv.PRICE_UNKNOWN, 1, (model,))
+        self._event(semconv.EVENT_PRICE_UNKNOWN, {semconv.MODEL: model})
+
+    def settlement_queued(self) -> None:
+        """The settlement goes on in the background and in the journal."""
+        self._event(semconv.EVENT_SETTLEMENT_QUEUED, {})
+
+    def settled(
+        self,
+        outcome: str,
+        *,
+        actual: int | None = None,
+        charged: int | None = None,
+        released: int | None = None,
+        source: str | None = None,
+    ) -> None:
+        """The life ends in a settlement."""
+        final = {
+            semconv.AMOUNT_ACTUAL: actual,
+            semconv.AMOUNT_CHARGED: charged,
+            semconv.AMOUNT_RELEASED: released,
+            semconv.AMOUNT_SOURCE: source,
+        }
+        overage = {semconv.AMOUNT_CHARGED: charged, semconv.AMOUNT_ESTIMATED: self._facts.estimate}
+        estimate = self._facts.estimate or 0
+        exceeded = actual is not None and actual > estimate
+        if not self._end(outcome, final, event=(semconv.EVENT_OVERAGE, overage) if exceeded else None):
+            return
+        kind, exemplar = self._facts.kind, Exemplar.of(self._span)
+        self._record(semconv.SETTLEMENT_COUNT, 1, (kind, outcome, source or ""), exemplar)
+        if actual is not None and estimate > 0:
+            self._record(semconv.ESTIMATE_RATIO, actual / estimate, (kind, self._facts.unit), exemplar)
+        if outcome in (semconv.LOST, semconv.EXPIRED):
+            log.settlement_failed(self._facts, self._span, outcome)
+
+    def _end(
+        self,
+        outcome: str,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        event: tuple[str, Mapping[str, Any]] | None = None,
+        error_type: str | None = None,
+    ) -> bool:
+        """End the life, if it is not over: only the first end counts, and only this one returns True."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+        if event is not None:
+            self._event(*event)
+        self._say({semconv.RESERVATION_OUTCOME: outcome, semconv.ERROR_TYPE: error_type, **(attributes or {})})
+        with self._recorder.contained("traces", "the end of a reservation"):
+            if error_type is not None:
+                self._span.set_status(Status(StatusCode.ERROR))
+            self._span.end()
+        self._let_go(outcome)
+        return True
+
+    def _let_go(self, outcome: str) -> None:
+        if self._granted_at is None:
+            return
+        elapsed, exemplar = time.monotonic() - self._granted_at, Exemplar.of(self._span)
+        self._record(semconv.RESERVATIONS_ACTIVE, -1, (self._facts.kind,))
+        self._record(semconv.RESERVATION_DURATION, elapsed, (self._facts.kind, outcome), exemplar)
+
+    def _caps_applied(self, caps: Mapping[str, Any] | None) -> None:
+        if caps:
+            self._event(semconv.EVENT_CAPS_APPLIED, caps_attributes(caps))
+
+    def _say(self, attributes: Mapping[str, Any]) -> None:
+        if self._span.is_recording():
+            with self._recorder.contained("traces", "the attributes of a reservation"):
+                self._span.set_attributes(_known(attributes))
+
+    def _event(self, name: str, attributes: Mapping[str, Any]) -> None:
+        if self._span.is_recording():
+            with self._recorder.contained("traces", "the events of a reservation"):
+                self._span.add_event(name, _known(attributes))
+
+    def _record(
+        self, metric: Metric, value: float, labels: tuple[str, ...] = (), exemplar: Exemplar | None = None
+    ) -> None:
+        with self._recorder.contained("metrics", "the metrics of a reservation"):
+            self._recorder.metrics.record(metric, value, labels, exemplar or Exemplar.of(self._span))
+
+
+def _known(attributes: Mapping[str, Any]) -> Attributes:
+    return {key: value for key, value in attributes.items() if value is not None}

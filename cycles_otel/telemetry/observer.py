@@ -1,0 +1,76 @@
+"""The observer that a governor talks to: it turns what happens into spans, metrics and log records."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from opentelemetry import trace
+
+from cycles_otel._version import __version__
+from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver, RunObserver
+from cycles_otel.budget.step import Action, Origin, Step
+from cycles_otel.telemetry import log, semconv
+from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.facts import Facts
+from cycles_otel.telemetry.life import ReservationLife, StepCalls
+from cycles_otel.telemetry.recorder import Recorder, default_recorder
+from cycles_otel.telemetry.run import RunLife
+
+
+class TelemetryObserver:
+    """Observes all that one hooks object or guardrail does.
+
+    What an API call changed in the ledger is counted where the call is made (``observe_client``); the observer
+    counts what no reply shows: lives of reservations, runs, unguarded steps.
+    """
+
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self._recorder = recorder or default_recorder()
+
+    @property
+    def recorder(self) -> Recorder:
+        """What this observer records with."""
+        return self._recorder
+
+    def run(self, run_id: str, agent: str) -> RunObserver:
+        """A run begins."""
+        return RunLife(self._recorder, run_id, agent)
+
+    def reservation(self, step: Step) -> ReservationObserver:
+        """A step is about to ask for budget."""
+        return ReservationLife(self._recorder, step)
+
+    def call(self, step: Step) -> CallObserver:
+        """A step is about to ask for a decision or to record an event."""
+        return StepCalls(step)
+
+    def unguarded(self, action: Action, origin: Origin, error_type: str) -> None:
+        """An admission went through without an answer from the server."""
+        span = trace.get_current_span()
+        with self._recorder.contained("metrics", "the metrics of an admission"):
+            labels = (action.kind, error_type)
+            self._recorder.metrics.record(semconv.UNENFORCED_STEPS, 1, labels, Exemplar.of(span))
+        log.unenforced(Facts(kind=action.kind, name=action.name, origin=origin), span, error_type)
+
+    def configured(self, *, fail_open: bool, dry_run: bool, run_bracketing: bool) -> None:
+        """A hooks object was made with these settings."""
+        bracketing = "active" if run_bracketing else "inactive"
+        with self._recorder.contained("metrics", "the settings"):
+            labels = (__version__, str(fail_open).lower(), str(dry_run).lower(), bracketing, _price_data_version())
+            self._recorder.metrics.record(semconv.INFO, 1, labels)
+
+    def backlog(self, pending: int, oldest: float | None) -> None:
+        """How many settlements wait in the journal, and the age of the oldest in s."""
+        with self._recorder.contained("metrics", "the backlog"):
+            self._recorder.metrics.record(semconv.BACKLOG, pending)
+            self._recorder.metrics.record(semconv.OLDEST, oldest or 0.0)
+
+
+def default_observer() -> Observer:
+    """An observer that records with the recorder that the process shares."""
+    return TelemetryObserver(default_recorder())
+
+
+def _price_data_version() -> str:
+    """The version of the price data: its package's, which is known without the cost of importing it."""
+    return metadata.version("genai-prices")

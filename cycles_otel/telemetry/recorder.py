@@ -1,0 +1,147 @@
+"""The recorder: everything that telemetry is recorded with, put together once for a process (or for a test)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind
+
+from cycles_otel._version import __version__
+from cycles_otel.telemetry import semconv
+from cycles_otel.telemetry.backends import Backend
+from cycles_otel.telemetry.balances import Balances
+from cycles_otel.telemetry.cardinality import MAX_SERIES, MAX_VALUES, CardinalityGuard
+from cycles_otel.telemetry.errors import TelemetrySetupError
+from cycles_otel.telemetry.faults import Contained, Faults
+from cycles_otel.telemetry.metrics import Metrics
+from cycles_otel.telemetry.reservations import Replays, Reservations
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from prometheus_client import CollectorRegistry
+
+METRICS_VARIABLE = "CYCLES_OTEL_METRICS"
+ROUTES = ("prometheus", "otlp", "both", "none")
+SWITCHABLE_LEVELS = ("tenant", "workspace", "app", "workflow")
+
+
+class Recorder:
+    """Records spans and metrics, by default where any instrumented library does.
+
+    Parameters
+    ----------
+    metrics: the way out for metrics: ``prometheus``, ``otlp``, ``both`` or ``none``; by default what the environment
+        variable ``CYCLES_OTEL_METRICS`` says, else ``prometheus``.
+    registry: the registry of ``prometheus_client``, by default its own default.
+    tracer_provider, meter_provider: by default the global ones.
+    subject_labels: the levels of the subject that stand on metrics: of tenant, workspace, app, workflow (the last
+        three on amounts only).
+    max_values, max_series: the bounds of the cardinality guard, for each label and for each metric.
+
+    Raises
+    ------
+    TelemetrySetupError: for a way out or a level that does not exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: str | None = None,
+        registry: CollectorRegistry | None = None,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        subject_labels: Collection[str] = ("tenant",),
+        max_values: int = MAX_VALUES,
+        max_series: int = MAX_SERIES,
+    ) -> None:
+        self.registry = registry
+        self.tracer_provider = tracer_provider
+        self.meter_provider = meter_provider
+        self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
+        self.show_on_metrics(subject_labels)
+        self._places: dict[tuple[str, str], Contained] = {}
+        self.metrics = Metrics(CardinalityGuard(max_values, max_series))
+        self.faults = Faults(self.metrics)
+        self.balances = Balances(self.metrics, self.subject_label)
+        self.reservations = Reservations()
+        self.replays = Replays()
+        self.route(metrics)
+
+    def route(self, metrics: str | None = None) -> str:
+        """Send metrics this way from now on (see the parameter of the class), and return its name."""
+        name = checked_route(metrics)
+        self.metrics.route(self._backends(name))
+        return name
+
+    def contained(self, signal: str, place: str) -> Contained:
+        """A context that keeps a fault of ``signal`` (traces or metrics) from the program."""
+        return self._places.get((signal, place)) or self._places.setdefault(
+            (signal, place), Contained(self.faults, signal, place)
+        )
+
+    def show_on_metrics(self, subject_labels: Collection[str]) -> None:
+        """Let these levels of the subject stand on metrics from now on (see the parameter of the class)."""
+        self._subject_labels = _checked_levels(subject_labels)
+
+    def subject_label(self, level: str, value: str) -> str:
+        """The value of a subject's level as a label: "" where the level does not stand on metrics."""
+        return value if level in self._subject_labels else ""
+
+    @property
+    def traces(self) -> bool:
+        """Whether anybody set up tracing; where nobody did, attributes need not be put together."""
+        return self.tracer_provider is not None or not isinstance(
+            trace.get_tracer_provider(), trace.ProxyTracerProvider
+        )
+
+    def start_span(
+        self, name: str, kind: SpanKind, context: Context | None, attributes: Mapping[str, Any] | None
+    ) -> Span:
+        """Start a span; ``context`` holds its parent, by default the current one."""
+        return self._tracer.start_span(name, context, kind, attributes)
+
+    def _backends(self, route: str) -> list[Backend]:
+        backends: list[Backend] = []
+        if route in ("prometheus", "both"):
+            from cycles_otel.telemetry.backends.prometheus import PrometheusBackend
+
+            backends.append(PrometheusBackend(self.registry))
+        if route in ("otlp", "both"):
+            from cycles_otel.telemetry.backends.opentelemetry import OpenTelemetryBackend
+
+            backends.append(OpenTelemetryBackend(self.meter_provider))
+        return backends
+
+
+def checked_route(metrics: str | None) -> str:
+    """The way out for metrics that was asked for, by argument or environment."""
+    source = "metrics" if metrics is not None else METRICS_VARIABLE
+    route = metrics if metrics is not None else os.environ.get(METRICS_VARIABLE) or ROUTES[0]
+    if route not in ROUTES:
+        raise TelemetrySetupError(source, route, "one of " + ", ".join(ROUTES))
+    return route
+
+
+def _checked_levels(levels: Collection[str]) -> frozenset[str]:
+    unknown = set(levels) - set(SWITCHABLE_LEVELS)
+    if isinstance(levels, str) or unknown:
+        raise TelemetrySetupError("subject_labels", levels, "a collection of " + ", ".join(SWITCHABLE_LEVELS))
+    return frozenset(levels)
+
+
+_default: Recorder | None = None
+_lock = threading.Lock()
+
+
+def default_recorder() -> Recorder:
+    """The recorder that a process shares, made when it is first asked for."""
+    global _default
+    with _lock:
+        if _default is None:
+            _default = Recorder()
+        return _default
