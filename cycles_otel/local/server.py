@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,11 @@ from cycles_otel.local.faults import Fault, Faults, Hold
 from cycles_otel.local.http_server import HttpServer
 from cycles_otel.local.ledger import Ledger
 from cycles_otel.local.request_log import LoggedRequest, RequestLog
-from cycles_otel.local.seed import BUDGET_STATUSES, TENANT_STATUSES, Budgets, Seed, Tenants, check_choice
+from cycles_otel.local.seed import BUDGET_STATUSES, Budgets, Seed, Tenants, check_choice, read_tenants_of
 from cycles_otel.local.snapshot import BudgetState, LedgerSnapshot
 from cycles_otel.local.store import Store
 from cycles_otel.local.sweeper import Sweeper
-from cycles_otel.local.tenants import Key
+from cycles_otel.local.tenants import Key, Tenant
 from cycles_otel.local.wire import Wire
 
 if TYPE_CHECKING:
@@ -245,19 +245,21 @@ class LocalCycles:
             is_over_limit=False,
         )
 
-    def set_tenant(self, tenant: str, status: str) -> None:
-        """Change the status of a tenant: ACTIVE, SUSPENDED or CLOSED.
+    def set_tenant(self, tenant: str, status: str | None = None, **settings: Any) -> Tenant:
+        """Change the status of a tenant (ACTIVE, SUSPENDED, CLOSED) or its settings, as an operator would.
 
         Raises:
-            InvalidParameter: there is no such tenant or status.
+            InvalidParameter: there is no such tenant, status or setting.
         """
-        check_choice("status", status, TENANT_STATUSES)
+        changes = settings if status is None else {**settings, "status": status}
         store = self._now_running().store
         with store.transaction():
             before = store.tenants.first(name=tenant)
             if before is None:
                 raise InvalidParameter("tenant", tenant, ", ".join(each.name for each in store.tenants.all()))
-            store.tenants.put(replace(before, status=status))
+            (after,) = read_tenants_of({tenant: {**asdict(before), **changes}})
+            store.tenants.put(after)
+        return after
 
     def sweep(self) -> int:
         """Run the expiry job now, and return how many reservations it expired."""
