@@ -1,1 +1,69 @@
-"""Budgets in front of every step of an agent run, with OpenTelemetry spans and Prometheus metrics for each decision."""
+"""Budgets in front of every step of an agent run, with spans and metrics for each decision.
+
+Everything public is listed here, and imported when it is first used: a plugin that only needs the package's name
+does not pay for the Agents SDK.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cycles_otel._version import __version__
+
+if TYPE_CHECKING:
+    from cycles_otel.chain import HookChain
+    from cycles_otel.errors import (
+        CyclesConfigurationError,
+        CyclesUnavailableError,
+        InvalidParameterError,
+        MissingExtraError,
+        StepDeniedError,
+    )
+    from cycles_otel.guardrail import cycles_budget_guardrail
+    from cycles_otel.hooks import CyclesRunHooks
+    from cycles_otel.telemetry import Recorder, setup_telemetry
+    from cycles_otel.tools import ToolRiskConfig, ToolRiskMap
+
+__all__ = [
+    "CyclesConfigurationError",
+    "CyclesRunHooks",
+    "CyclesUnavailableError",
+    "HookChain",
+    "InvalidParameterError",
+    "MissingExtraError",
+    "Recorder",
+    "StepDeniedError",
+    "ToolRiskConfig",
+    "ToolRiskMap",
+    "__version__",
+    "cycles_budget_guardrail",
+    "setup_telemetry",
+]
+
+_MODULE_OF = {
+    "CyclesConfigurationError": "errors",
+    "CyclesRunHooks": "hooks",
+    "CyclesUnavailableError": "errors",
+    "HookChain": "chain",
+    "InvalidParameterError": "errors",
+    "MissingExtraError": "errors",
+    "Recorder": "telemetry",
+    "StepDeniedError": "errors",
+    "ToolRiskConfig": "tools",
+    "ToolRiskMap": "tools",
+    "cycles_budget_guardrail": "guardrail",
+    "setup_telemetry": "telemetry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,345 @@
+"""The scope of a run: it begins and ends with the SDK's run, whatever way that ends.
+
+The SDK calls no hook when a model fails, a task is cancelled, a tool raises, a guardrail trips or a stream is left.
+So ``AgentRunner.run`` and ``run_streamed`` are wrapped, once, and act only where the hooks are ours: a context
+variable carries the scope to every hook of the run, and a nested run without hooks inherits those around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import wrapt
+from agents import RunHooks
+from agents.exceptions import InputGuardrailTripwireTriggered
+from agents.items import ModelResponse
+from runcycles import BudgetExceededError, Unit
+
+from cycles_otel.budget import background
+from cycles_otel.budget.observer import Observer
+from cycles_otel.budget.policy import UnknownSpend
+from cycles_otel.budget.requests import Spend
+from cycles_otel.budget.reservation import Reservation
+from cycles_otel.caps import CapsInForce
+
+logger = logging.getLogger("cycles_otel")
+
+_current: ContextVar[RunScope | None] = ContextVar("cycles_otel_run", default=None)
+
+
+class GoverningHooks(RunHooks[Any]):
+    """Hooks that govern the run they are given to: what a run's scope needs to know of them."""
+
+    observer: Observer
+    settle_timeout: float
+    unknown_spend: UnknownSpend
+
+
+class HooksWithGoverning(RunHooks[Any]):
+    """Hooks that have governing ones among them."""
+
+    governing: GoverningHooks | None
+
+
+@dataclass
+class LlmCall:
+    """An LLM call that was let go: its reservation, if it has one, and how its spend is found."""
+
+    reservation: Reservation | None
+    spend_of: Callable[[ModelResponse], Spend]
+
+
+@dataclass
+class ToolCall:
+    """A tool call that was let go: its reservation, if it has one, its charge, and whether the tool may have begun."""
+
+    reservation: Reservation | None
+    spend: Spend
+    started: bool = False
+
+
+@dataclass
+class RunScope:
+    """What one run holds, from its begin to its end.
+
+    A call is found again by its key: a tool by the id of its call, an LLM call by the run loop that makes it. The
+    scope of hooks that are called outside of any bracketed run never ends by itself.
+
+    Parameters
+    ----------
+    model_override: the model of the run's config, which stands before the agents' own.
+    answered_before: how many answers of models a resumed run starts with; another run was charged for them.
+    """
+
+    hooks: GoverningHooks
+    model_override: object = None
+    answered_before: int = 0
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    llm_calls: dict[object, LlmCall] = field(default_factory=dict)
+    tool_calls: dict[object, list[ToolCall]] = field(default_factory=dict)
+    caps: CapsInForce = field(default_factory=CapsInForce)
+    answered: int = 0
+    committed: dict[Unit, int] = field(default_factory=dict)
+    settlements: list[Future[str]] = field(default_factory=list)
+    closed: bool = False
+
+    def llm_started(self, key: object, call: LlmCall) -> None:
+        """An LLM call was let go; one that is still open under the key has failed."""
+        self._give_back_llm(key, "run_failed")
+        self.llm_calls[key] = call
+
+    def llm_ended(self, key: object, response: ModelResponse) -> None:
+        """The model answered: charge what it used."""
+        self.answered += 1
+        call = self.llm_calls.pop(key, None)
+        if call is not None and call.reservation is not None:
+            self._commit(call.reservation, call.spend_of(response))
+
+    def tool_started(self, key: object, call: ToolCall) -> None:
+        """A tool call was admitted."""
+        self.tool_calls.setdefault(key, []).append(call)
+
+    def tool_ended(self, key: object) -> bool:
+        """A tool came back: charge it. False if nothing is known of its start."""
+        calls = self.tool_calls.get(key)
+        if not calls:
+            return False
+        call = calls.pop(0)
+        if not calls:
+            del self.tool_calls[key]
+        if call.reservation is not None:
+            self._commit(call.reservation, call.spend)
+        return True
+
+    def track(self, settlement: Future[str] | None) -> None:
+        """Something that the run's end waits for."""
+        if settlement is not None:
+            self.settlements = [each for each in self.settlements if not each.done()]
+            self.settlements.append(settlement)
+
+    def open_reservations(self) -> list[Reservation]:
+        """What the run holds and nobody has begun to settle."""
+        calls: list[LlmCall | ToolCall] = list(self.llm_calls.values())
+        calls += [call for same_key in self.tool_calls.values() for call in same_key]
+        return [call.reservation for call in calls if call.reservation is not None and call.reservation.is_open]
+
+    def release_open(self, reason: str) -> int:
+        """Give back what is held; how many reservations that were."""
+        reservations = self.open_reservations()
+        self.llm_calls.clear()
+        self.tool_calls.clear()
+        for reservation in reservations:
+            self.track(reservation.release(reason))
+        return len(reservations)
+
+    def close(self, error: BaseException | None, responses: list[ModelResponse]) -> None:
+        """The run is over: settle what no hook settled.
+
+        Parameters
+        ----------
+        error: what ended the run, if not its result.
+        responses: what the models of this run answered; one that no hook told of is charged all the same.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        unseen = responses[self.answered_before + self.answered :]
+        for key in list(self.llm_calls):
+            if unseen:
+                self.llm_ended(key, unseen[0])
+            else:
+                self._unknown_llm_spend(key, error)
+        for call in [call for same_key in self.tool_calls.values() for call in same_key]:
+            self._close_tool(call)
+        self.tool_calls.clear()
+
+    async def settled(self) -> None:
+        """Wait for the settlements of the run, at most for the settle timeout."""
+        if not await background.settle(self.settlements, self.hooks.settle_timeout):
+            logger.info("A run ended before its settlements: they go on in the background.")
+
+    def _commit(self, reservation: Reservation, spend: Spend) -> None:
+        unit = reservation.step.unit
+        self.committed[unit] = self.committed.get(unit, 0) + spend.amount
+        self.track(reservation.commit(spend))
+
+    def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
+        """A model that failed cost nothing that is known; one that was cut off may have: the policy says."""
+        cut_off = isinstance(error, asyncio.CancelledError | InputGuardrailTripwireTriggered)
+        call = self.llm_calls[key]
+        if cut_off and self.hooks.unknown_spend == "commit_estimate" and call.reservation is not None:
+            self._commit(call.reservation, Spend(call.reservation.amount, "estimate"))
+            del self.llm_calls[key]
+        else:
+            self._give_back_llm(key, _release_reason(error))
+
+    def _give_back_llm(self, key: object, reason: str) -> None:
+        call = self.llm_calls.pop(key, None)
+        if call is not None and call.reservation is not None:
+            self.track(call.reservation.release(reason))
+
+    def _close_tool(self, call: ToolCall) -> None:
+        if call.reservation is None:
+            return
+        if call.started:
+            self._commit(call.reservation, call.spend)
+        else:
+            self.track(call.reservation.release("tool_not_run"))
+
+
+def current_scope() -> RunScope | None:
+    """The scope of the run in which the caller is, if that is governed."""
+    return _current.get()
+
+
+def run_outcome(error: BaseException | None) -> str:
+    """How a run ended, as the metric of the runs says it."""
+    if error is None:
+        return "completed"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return "denied" if isinstance(error, BudgetExceededError) or _tripped_for_budget(error) else "failed"
+
+
+def _tripped_for_budget(error: BaseException) -> bool:
+    if not isinstance(error, InputGuardrailTripwireTriggered):
+        return False
+    info = error.guardrail_result.output.output_info
+    return isinstance(info, Mapping) and info.get("decision") == "DENY"
+
+
+def _release_reason(error: BaseException | None) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "run_cancelled"
+    return "guardrail" if isinstance(error, InputGuardrailTripwireTriggered) else "run_failed"
+
+
+class Bracketing:
+    """The wrapping of the SDK's runner; installed once, when the first hooks object is made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active: bool | None = None
+
+    def install(self) -> bool:
+        """Wrap the runner if that is not done yet; False, with one warning, where this SDK cannot be wrapped."""
+        with self._lock:
+            if self._active is None:
+                self._active = _wrap_runner()
+            return self._active
+
+
+BRACKETING = Bracketing()
+
+
+def _wrap_runner() -> bool:
+    try:
+        wrapt.wrap_function_wrapper("agents.run", "AgentRunner.run", _run)
+        wrapt.wrap_function_wrapper("agents.run", "AgentRunner.run_streamed", _run_streamed)
+    except (ImportError, AttributeError):
+        logger.warning(
+            "This version of openai-agents has no AgentRunner.run to wrap: a run that ends without its hooks leaves "
+            "its reservations to their TTL. Call release_pending() after a failure."
+        )
+        return False
+    return True
+
+
+async def _run(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = _begin(args, kwargs)
+    if scope is None:
+        return await wrapped(*args, **kwargs)
+    observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
+    token = _current.set(scope)
+    error: BaseException | None = None
+    responses: list[ModelResponse] = []
+    try:
+        with observer.attached():
+            result = await wrapped(*args, **kwargs)
+        responses = result.raw_responses
+        return result
+    except BaseException as raised:
+        error, responses = raised, _responses_of(raised)
+        raise
+    finally:
+        _current.reset(token)
+        scope.close(error, responses)
+        try:
+            # Who cancels does not wait: what is open settles in the background.
+            if not isinstance(error, asyncio.CancelledError):
+                await scope.settled()
+        finally:
+            observer.ended(run_outcome(error), scope.committed, len(scope.open_reservations()))
+
+
+def _run_streamed(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    scope = _begin(args, kwargs)
+    if scope is None:
+        return wrapped(*args, **kwargs)
+    observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
+
+    def end(error: BaseException | None, responses: list[ModelResponse]) -> None:
+        scope.close(error, responses)
+        observer.ended(run_outcome(error), scope.committed, len(scope.open_reservations()))
+
+    token = _current.set(scope)
+    try:
+        with observer.attached():
+            result = wrapped(*args, **kwargs)
+    except BaseException as raised:
+        end(raised, [])
+        raise
+    finally:
+        _current.reset(token)
+    # The stream is over when its loop is, whether anybody reads it or not; a callback cannot wait.
+    result.run_loop_task.add_done_callback(lambda task: end(_error_of(task), result.raw_responses))
+    return result
+
+
+def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
+    """The scope of a run whose hooks are ours, or that has none and runs inside of one that has."""
+    around = _current.get()
+    hooks = governing_among(kwargs.get("hooks"))
+    if kwargs.get("hooks") is None and around is not None and not around.closed:
+        kwargs["hooks"] = hooks = around.hooks
+    if hooks is None:
+        return None
+    given = args[1] if len(args) > 1 else kwargs.get("input")
+    return RunScope(
+        hooks,
+        model_override=_run_config_model(kwargs.get("run_config")),
+        answered_before=len(getattr(given, "_model_responses", ())),
+    )
+
+
+def governing_among(hooks: object) -> GoverningHooks | None:
+    """The hooks that govern, in what a run was given, if there are any."""
+    if isinstance(hooks, HooksWithGoverning):
+        return hooks.governing
+    return hooks if isinstance(hooks, GoverningHooks) else None
+
+
+def _run_config_model(run_config: Any) -> object:
+    return run_config.get("model") if isinstance(run_config, Mapping) else getattr(run_config, "model", None)
+
+
+def _agent_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    agent = args[0] if args else kwargs.get("starting_agent")
+    return str(getattr(agent, "name", "agent"))
+
+
+def _responses_of(error: BaseException) -> list[ModelResponse]:
+    data = getattr(error, "run_data", None)
+    return list(data.raw_responses) if data is not None else []
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
