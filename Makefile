@@ -1,0 +1,71 @@
+# Every target sets up what it needs by itself, in virtual environments inside the project.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LOWEST := .venv-lowest
+WHEEL := .venv-wheel
+DIR ?= tests/golden/recordings
+
+.PHONY: help demo serve test test-lowest check format types golden reference wheel clean
+
+help:  ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.cli  ## a team of agents under budgets, live, with nothing but this
+	@$(VENV)/bin/cycles-otel demo $(ARGS)
+
+serve: $(VENV)/.cli  ## the embedded Cycles server on 127.0.0.1:7878 (BUDGETS=file.yaml)
+	@$(VENV)/bin/cycles-otel serve $(if $(BUDGETS),--budgets $(BUDGETS)) $(ARGS)
+
+test: $(VENV)/.dev  ## the whole test suite (ARGS='-k heartbeat' for a part of it)
+	@$(PYTHON) -m pytest -q -n auto $(ARGS)
+
+test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported versions
+	@$(LOWEST)/bin/python -m pytest -q -n auto -p no:cacheprovider $(ARGS)
+
+check: $(VENV)/.dev  ## lint, format, types, generated files in sync
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/mypy
+	@$(PYTHON) -m cycles_otel.telemetry.reference | diff -u docs/telemetry.md - || (echo "docs/telemetry.md is out of date: make reference"; exit 1)
+
+format: $(VENV)/.dev  ## write the format that check demands
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format --quiet .
+
+golden: $(VENV)/.dev  ## replay the recordings of a real server (DIR=folder) against the embedded one
+	@$(PYTHON) -m tests.golden.replay $(DIR)
+
+reference: $(VENV)/.dev  ## write docs/telemetry.md from the one table
+	@$(PYTHON) -m cycles_otel.telemetry.reference > docs/telemetry.md
+
+wheel: $(VENV)/.dev  ## build the wheel, install it in a clean environment, use it there
+	@rm -rf dist $(WHEEL)
+	@$(PYTHON) -m build --quiet
+	@python3 -m venv $(WHEEL)
+	@$(WHEEL)/bin/python -m pip install --quiet dist/*.whl
+	@cd / && $(CURDIR)/$(WHEEL)/bin/python $(CURDIR)/scripts/try_wheel.py
+
+clean:  ## remove what the other targets made
+	@rm -rf $(VENV) $(LOWEST) $(WHEEL) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.cli: pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV) (once)…"
+	@$(PYTHON) -m pip install --quiet --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV) for development (once)…"
+	@$(PYTHON) -m pip install --quiet --editable '.[cli]' --group test --group check
+	@touch $@ $(VENV)/.cli
+
+$(LOWEST)/.dev: pyproject.toml scripts/lowest_constraints.py
+	@echo "Setting up $(LOWEST) with the lowest supported versions (once)…"
+	@python3 -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@python3 scripts/lowest_constraints.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cli]' --group test
+	@touch $@

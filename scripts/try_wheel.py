@@ -1,0 +1,29 @@
+"""Use the installed wheel, away from the repository: every public name, and what is said where an extra is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cycles_otel
+
+
+def main() -> None:
+    """Fail where the wheel is not what the README says."""
+    root = Path(__file__).resolve().parents[1]
+    assert root not in Path(cycles_otel.__file__).resolve().parents[:2], "the repository was imported, not the wheel"
+    for name in cycles_otel.__all__:
+        getattr(cycles_otel, name)
+    assert (Path(cycles_otel.__file__).parent / "py.typed").exists()
+    command = Path(sys.executable).with_name("cycles-otel")
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    assert cycles_otel.__version__ in version, version
+    demo = subprocess.run([command, "demo"], capture_output=True, text=True, check=False)
+    assert demo.returncode == 2, demo
+    assert "cycles-otel[cli]" in demo.stderr, demo.stderr
+    print(f"The wheel of cycles-otel {cycles_otel.__version__} works in a clean environment.")
+
+
+if __name__ == "__main__":
+    main()
