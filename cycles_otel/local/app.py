@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from cycles_otel.local import bodies, errors, listing
+from cycles_otel.local import bodies, errors, listing, replies
 from cycles_otel.local.authentication import Caller
 from cycles_otel.local.counters import Counters
 from cycles_otel.local.envelope import Exchange
@@ -89,7 +89,10 @@ class Endpoints:
         return await self._settle(request, bodies.EXTEND, "extend", self._ledger.extend)
 
     async def get_reservation(self, request: Request) -> Response:
-        return JSONResponse(self._ledger.describe(self._reservation(request)))
+        reservation = self._reservation(request)
+        if reservation.status == "EXPIRED":
+            raise errors.reservation_expired()
+        return JSONResponse(replies.reservation(reservation))
 
     async def list_reservations(self, request: Request) -> Response:
         query = listing.ReservationQuery.parse(request.query_params)

@@ -44,9 +44,10 @@ class Idempotency:
         key: str,
         body: dict[str, Any],
         reply: dict[str, Any],
-        forget_ms: int | None = None,
+        kept_ms: int | None = None,
     ) -> None:
-        """Keep `reply` for the next time that `key` comes, until `forget_ms` (ms since the epoch)."""
+        """Keep `reply` for the next time that `key` comes, for `kept_ms` ms, or for good."""
+        forget_ms = None if kept_ms is None else self._clock() + kept_ms
         self._store.replies.put(RememberedReply(tenant, operation, key, canonical(body), reply, forget_ms))
 
 

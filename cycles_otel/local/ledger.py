@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from cycles_otel.local import errors, replies
+from cycles_otel.local import errors
+from cycles_otel.local.admission import budgets_on, budgets_that_can_hold, refuse_unless_open
 from cycles_otel.local.bodies import DEFAULT_GRACE_MS
 from cycles_otel.local.clock import Clock
 from cycles_otel.local.idempotency import DAY_MS, Idempotency
 from cycles_otel.local.overage import cover
 from cycles_otel.local.replies import Json, amount, balance
-from cycles_otel.local.scopes import UNITS, derive_scopes
+from cycles_otel.local.scopes import derive_scopes
 from cycles_otel.local.snapshot import BudgetState, EventState, ReservationState
 from cycles_otel.local.store import Store
 from cycles_otel.local.tenants import Tenant
-
-DEFAULT_TTL_MS = 60_000
-MAX_TTL_MS = 3_600_000
-MAX_EXTENSIONS = 10
 
 
 class Ledger:
@@ -39,64 +36,32 @@ class Ledger:
 
     def reserve(self, tenant: str, body: Json) -> Json:
         """Hold the estimate on all budgets of the subject; with `dry_run` only say whether that could be done."""
+        act = self._dry_run if body["dry_run"] else self._hold
+        kept_ms = max((body["ttl_ms"] or 0) + (body["grace_period_ms"] or 0), DAY_MS)
         with self._store.transaction():
-            reply = self._idempotency.recall(tenant, "reserve", body["idempotency_key"], body)
-            if reply is not None:
-                return self._with_fresh_ttl(reply, reply.get("reservation_id"))
-            if body["dry_run"]:
-                reply = self._dry_run(tenant, body)
-                forget_ms = self._clock() + DAY_MS
-            else:
-                reply, forget_ms = self._hold(self._open_tenant(tenant), body)
-            self._idempotency.remember(tenant, "reserve", body["idempotency_key"], body, reply, forget_ms)
-            return reply
+            reply = self._once(tenant, "reserve", "", body, lambda: act(tenant, body), kept_ms)
+            return self._with_fresh_ttl(reply, reply.get("reservation_id"))
 
-    def _hold(self, tenant: Tenant, body: Json) -> tuple[Json, int]:
-        now = self._clock()
+    def _hold(self, tenant_name: str, body: Json) -> Json:
+        tenant = self._open_tenant(tenant_name)
         scopes = derive_scopes(body["subject"])
         unit, estimate = body["estimate"]["unit"], body["estimate"]["amount"]
         held = [
             replace(budget, reserved=budget.reserved + estimate, remaining=budget.remaining - estimate)
-            for budget in self._budgets_that_can_hold(scopes, unit, estimate)
+            for budget in budgets_that_can_hold(self._store, scopes, unit, estimate)
         ]
-        ttl_ms = _ttl_ms(tenant, body["ttl_ms"])
-        reservation = ReservationState(
-            id=str(uuid4()),
-            tenant=tenant.name,
-            status="ACTIVE",
-            idempotency_key=body["idempotency_key"],
-            subject=body["subject"],
-            action=body["action"],
-            unit=unit,
-            reserved=estimate,
-            charged=None,
-            overage_policy=_overage_policy(tenant, body),
-            scope_path=scopes[-1],
-            affected_scopes=scopes,
-            budgeted_scopes=[budget.scope for budget in held],
-            created_ms=now,
-            expires_ms=now + ttl_ms,
-            grace_ms=DEFAULT_GRACE_MS if body["grace_period_ms"] is None else body["grace_period_ms"],
-            finalized_ms=None,
-            extensions=0,
-            max_extensions=_or_default(tenant.max_reservation_extensions, MAX_EXTENSIONS),
-            metadata=body["metadata"],
-            commit_metadata=None,
-            commit_metrics=None,
-            release_reason=None,
-        )
+        reservation = _new_reservation(tenant, body, scopes, held, self._clock())
         self._write(held, reservation)
-        reply = {
+        return {
             **_allowance(held, scopes[-1]),
             "reservation_id": reservation.id,
             "affected_scopes": scopes,
             "expires_at_ms": reservation.expires_ms,
-            "remaining_ttl_ms": ttl_ms,
+            "remaining_ttl_ms": 0,  # told afresh by each reply
             "scope_path": scopes[-1],
             "reserved": amount(unit, estimate),
             "balances": [balance(budget) for budget in held],
         }
-        return reply, now + max(ttl_ms + reservation.grace_ms, DAY_MS)
 
     def _dry_run(self, tenant: str, body: Json) -> Json:
         scopes = derive_scopes(body["subject"])
@@ -111,12 +76,7 @@ class Ledger:
     def decide(self, tenant: str, body: Json) -> Json:
         """Say whether the estimate could be reserved; nothing is held."""
         with self._store.transaction():
-            key = body["idempotency_key"]
-            reply = self._idempotency.recall(tenant, "decide", key, body)
-            if reply is None:
-                reply = self._decision(tenant, body)
-                self._idempotency.remember(tenant, "decide", key, body, reply, self._clock() + DAY_MS)
-            return reply
+            return self._once(tenant, "decide", "", body, lambda: self._decision(tenant, body), DAY_MS)
 
     def _decision(self, tenant: str, body: Json) -> Json:
         scopes = derive_scopes(body["subject"])
@@ -128,18 +88,14 @@ class Ledger:
 
     def _evaluate(self, tenant: str, scopes: Sequence[str], estimate: Json) -> list[BudgetState]:
         self._open_tenant(tenant)
-        return self._budgets_that_can_hold(scopes, estimate["unit"], estimate["amount"])
+        return budgets_that_can_hold(self._store, scopes, estimate["unit"], estimate["amount"])
 
     def commit(self, reservation_id: str, body: Json) -> Json:
         """Charge what was really used, and give back the rest of the hold."""
         with self._store.transaction():
             reservation = self.reservation(reservation_id)
-            key = f"{reservation_id}:{body['idempotency_key']}"
-            reply = self._idempotency.recall(reservation.tenant, "commit", key, body)
-            if reply is None:
-                reply = self._commit(reservation, body)
-                self._idempotency.remember(reservation.tenant, "commit", key, body, reply)
-            return reply
+            tenant = reservation.tenant
+            return self._once(tenant, "commit", reservation_id, body, lambda: self._commit(reservation, body))
 
     def _commit(self, reservation: ReservationState, body: Json) -> Json:
         self._refuse_unless_active(reservation)
@@ -186,12 +142,8 @@ class Ledger:
         """Give back the whole hold."""
         with self._store.transaction():
             reservation = self.reservation(reservation_id)
-            key = f"{reservation_id}:{body['idempotency_key']}"
-            reply = self._idempotency.recall(reservation.tenant, "release", key, body)
-            if reply is None:
-                reply = self._release(reservation, body)
-                self._idempotency.remember(reservation.tenant, "release", key, body, reply)
-            return reply
+            tenant = reservation.tenant
+            return self._once(tenant, "release", reservation_id, body, lambda: self._release(reservation, body))
 
     def _release(self, reservation: ReservationState, body: Json) -> Json:
         self._refuse_unless_active(reservation)
@@ -208,21 +160,20 @@ class Ledger:
         """Move the expiry of a reservation out by `extend_by_ms`."""
         with self._store.transaction():
             reservation = self.reservation(reservation_id)
-            key = f"{reservation_id}:{body['idempotency_key']}"
-            reply = self._idempotency.recall(reservation.tenant, "extend", key, body)
-            if reply is not None:
-                return self._with_fresh_ttl(reply, reservation_id)
-            extended = self._extended(reservation, body["extend_by_ms"])
-            budgets = self._budgets_of(reservation)
-            self._write([], extended)
-            reply = {
-                "status": "ACTIVE",
-                "expires_at_ms": extended.expires_ms,
-                "remaining_ttl_ms": extended.expires_ms - self._clock(),
-                "balances": [balance(budget) for budget in budgets],
-            }
-            self._idempotency.remember(reservation.tenant, "extend", key, body, reply, extended.expires_ms)
-            return reply
+            tenant = reservation.tenant
+            kept_ms = reservation.expires_ms + body["extend_by_ms"] - self._clock()
+            reply = self._once(tenant, "extend", reservation_id, body, lambda: self._extend(reservation, body), kept_ms)
+            return self._with_fresh_ttl(reply, reservation_id)
+
+    def _extend(self, reservation: ReservationState, body: Json) -> Json:
+        extended = self._extended(reservation, body["extend_by_ms"])
+        self._write([], extended)
+        return {
+            "status": "ACTIVE",
+            "expires_at_ms": extended.expires_ms,
+            "remaining_ttl_ms": 0,  # told afresh by each reply
+            "balances": [balance(budget) for budget in self._budgets_of(extended)],
+        }
 
     def _extended(self, reservation: ReservationState, extend_by_ms: int) -> ReservationState:
         self._refuse_unless_active(reservation)
@@ -236,20 +187,16 @@ class Ledger:
     def event(self, tenant: str, body: Json) -> Json:
         """Charge something that happened without a reservation."""
         with self._store.transaction():
-            key = body["idempotency_key"]
-            reply = self._idempotency.recall(tenant, "event", key, body)
-            if reply is None:
-                reply = self._event(self._open_tenant(tenant), body)
-                self._idempotency.remember(tenant, "event", key, body, reply, self._clock() + 7 * DAY_MS)
-            return reply
+            return self._once(tenant, "event", "", body, lambda: self._event(tenant, body), 7 * DAY_MS)
 
-    def _event(self, tenant: Tenant, body: Json) -> Json:
+    def _event(self, tenant_name: str, body: Json) -> Json:
+        tenant = self._open_tenant(tenant_name)
         scopes = derive_scopes(body["subject"])
         unit, actual = body["actual"]["unit"], body["actual"]["amount"]
-        policy = _overage_policy(tenant, body)
-        budgets = self._budgets_on(scopes, unit)
+        policy = tenant.overage_policy(body["overage_policy"])
+        budgets = budgets_on(self._store, scopes, unit)
         for budget in budgets:
-            _refuse_unless_open(budget)
+            refuse_unless_open(budget)
             if policy == "REJECT" and budget.remaining < actual:
                 raise errors.budget_exceeded()
         budgets, charged = cover(budgets, actual, policy)
@@ -297,38 +244,6 @@ class Ledger:
             raise errors.not_found(reservation_id)
         return reservation
 
-    def describe(self, reservation: ReservationState) -> Json:
-        """The reservation as a client sees it.
-
-        Raises:
-            ProtocolError: 410, it was swept.
-        """
-        if reservation.status == "EXPIRED":
-            raise errors.reservation_expired()
-        return replies.reservation(reservation)
-
-    def _budgets_that_can_hold(self, scopes: Sequence[str], unit: str, estimate: int) -> list[BudgetState]:
-        budgets = self._budgets_on(scopes, unit)
-        for budget in budgets:
-            _refuse_unless_open(budget)
-            if budget.is_over_limit:
-                raise errors.overdraft_limit_exceeded("Scope is over-limit, no new reservations allowed")
-            if budget.debt > 0 and budget.overdraft_limit == 0:
-                raise errors.debt_outstanding()
-            if budget.remaining < estimate:
-                raise errors.budget_exceeded()
-        return budgets
-
-    def _budgets_on(self, scopes: Sequence[str], unit: str) -> list[BudgetState]:
-        on_the_way = [self._store.budgets.all(scope=scope) for scope in scopes]
-        budgets = [budget for at_scope in on_the_way for budget in at_scope if budget.unit == unit]
-        if budgets:
-            return budgets
-        for scope, others in zip(scopes, on_the_way, strict=True):
-            if others:
-                raise errors.unit_mismatch(scope, unit, sorted((each.unit for each in others), key=UNITS.index))
-        raise errors.budget_not_found(scopes[-1])
-
     def _budgets_of(self, reservation: ReservationState) -> list[BudgetState]:
         found = (self._store.budgets.first(scope=scope, unit=reservation.unit) for scope in reservation.budgeted_scopes)
         return [budget for budget in found if budget is not None]
@@ -365,6 +280,16 @@ class Ledger:
             raise errors.reservation_expired()
         return now
 
+    def _once(
+        self, tenant: str, operation: str, target: str, body: Json, act: Callable[[], Json], kept_ms: int | None = None
+    ) -> Json:
+        key = f"{target}:{body['idempotency_key']}"
+        reply = self._idempotency.recall(tenant, operation, key, body)
+        if reply is None:
+            reply = act()
+            self._idempotency.remember(tenant, operation, key, body, reply, kept_ms)
+        return reply
+
     def _with_fresh_ttl(self, reply: Json, reservation_id: str | None) -> Json:
         if reservation_id is None or "remaining_ttl_ms" not in reply:
             return reply
@@ -373,25 +298,30 @@ class Ledger:
         return {**reply, "remaining_ttl_ms": left}
 
 
-def _refuse_unless_open(budget: BudgetState) -> None:
-    if budget.status != "ACTIVE":
-        raise errors.budget_not_active(budget.scope, budget.status)
+def _new_reservation(
+    tenant: Tenant, body: Json, scopes: list[str], held: Sequence[BudgetState], now: int
+) -> ReservationState:
+    return ReservationState(
+        id=str(uuid4()),
+        tenant=tenant.name,
+        status="ACTIVE",
+        idempotency_key=body["idempotency_key"],
+        subject=body["subject"],
+        action=body["action"],
+        unit=body["estimate"]["unit"],
+        reserved=body["estimate"]["amount"],
+        overage_policy=tenant.overage_policy(body["overage_policy"]),
+        scope_path=scopes[-1],
+        affected_scopes=scopes,
+        budgeted_scopes=[budget.scope for budget in held],
+        created_ms=now,
+        expires_ms=now + tenant.ttl_ms(body["ttl_ms"]),
+        grace_ms=DEFAULT_GRACE_MS if body["grace_period_ms"] is None else body["grace_period_ms"],
+        max_extensions=tenant.max_extensions,
+        metadata=body["metadata"],
+    )
 
 
 def _allowance(budgets: Sequence[BudgetState], scope_path: str) -> Json:
     caps = next((budget.caps for budget in budgets if budget.scope == scope_path and budget.caps), None)
     return {"decision": "ALLOW"} if caps is None else {"decision": "ALLOW_WITH_CAPS", "caps": caps}
-
-
-def _overage_policy(tenant: Tenant, body: Json) -> str:
-    policy: str | None = body["overage_policy"] or tenant.default_commit_overage_policy
-    return policy or "ALLOW_IF_AVAILABLE"
-
-
-def _ttl_ms(tenant: Tenant, asked_ms: int | None) -> int:
-    ttl_ms = _or_default(asked_ms, _or_default(tenant.default_reservation_ttl_ms, DEFAULT_TTL_MS))
-    return min(ttl_ms, _or_default(tenant.max_reservation_ttl_ms, MAX_TTL_MS))
-
-
-def _or_default(value: int | None, default: int) -> int:
-    return default if value is None else value

@@ -101,7 +101,7 @@ class LocalCycles:
         """
         if self._running is not None:
             raise RuntimeError("this LocalCycles is running already")
-        if not _is_loopback(self._host):
+        if not is_loopback(self._host):
             logger.warning("Listening on %s: anybody who reaches this address can use the server", self._host)
         self._running = _Running(self)
         logger.info("%s It listens on %s.", NOTICE, self.url)
@@ -158,11 +158,17 @@ class LocalCycles:
         Raises:
             InvalidParameter: it has none.
         """
-        for key in self._now_running().store.keys.all():
-            if key.tenant == tenant and key.status == "ACTIVE":
+        keys = [key for key in self.keys if key.status == "ACTIVE"]
+        for key in keys:
+            if key.tenant == tenant:
                 return key.secret
-        known = ", ".join(sorted({key.tenant for key in self._now_running().store.keys.all()}))
+        known = ", ".join(sorted({key.tenant for key in keys}))
         raise InvalidParameter("tenant", tenant, known or "no tenant: the server has none")
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, of all tenants."""
+        return tuple(self._now_running().store.keys.all())
 
     def config(self, tenant: str | None = None, **overrides: Any) -> CyclesConfig:
         """A client's configuration for this server; the journal of pending commits is off unless overridden."""
@@ -324,7 +330,8 @@ def _left_by(budget: BudgetState) -> int:
     return budget.allocated - budget.spent - budget.reserved - budget.debt
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach `host`."""
     if host == "localhost":
         return True
     try:

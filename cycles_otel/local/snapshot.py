@@ -38,7 +38,6 @@ class ReservationState:
     action: dict[str, Any]
     unit: str
     reserved: int
-    charged: int | None
     overage_policy: str
     scope_path: str
     affected_scopes: list[str]
@@ -46,13 +45,14 @@ class ReservationState:
     created_ms: int
     expires_ms: int
     grace_ms: int
-    finalized_ms: int | None
-    extensions: int
     max_extensions: int
     metadata: dict[str, Any] | None
-    commit_metadata: dict[str, Any] | None
-    commit_metrics: dict[str, Any] | None
-    release_reason: str | None
+    extensions: int = 0
+    charged: int | None = None
+    finalized_ms: int | None = None
+    commit_metadata: dict[str, Any] | None = None
+    commit_metrics: dict[str, Any] | None = None
+    release_reason: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+DEFAULT_TTL_MS = 60_000
+MAX_TTL_MS = 3_600_000
+MAX_EXTENSIONS = 10
+
 PREFIX_LENGTH = 14
 """How much of a key's secret finds it: the rest must then be right as well."""
 
@@ -33,6 +37,24 @@ class Tenant:
     default_reservation_ttl_ms: int | None = None
     max_reservation_ttl_ms: int | None = None
     max_reservation_extensions: int | None = None
+
+    def overage_policy(self, asked: str | None) -> str:
+        """The policy for a reservation or an event that asks for `asked`."""
+        return asked or self.default_commit_overage_policy or "ALLOW_IF_AVAILABLE"
+
+    def ttl_ms(self, asked_ms: int | None) -> int:
+        """How long a reservation lasts that asks for `asked_ms`, in ms."""
+        ttl_ms = _first_given(asked_ms, self.default_reservation_ttl_ms, DEFAULT_TTL_MS)
+        return min(ttl_ms, _first_given(self.max_reservation_ttl_ms, MAX_TTL_MS))
+
+    @property
+    def max_extensions(self) -> int:
+        """How often a reservation can be extended."""
+        return _first_given(self.max_reservation_extensions, MAX_EXTENSIONS)
+
+
+def _first_given(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
 
 
 @dataclass(frozen=True)
