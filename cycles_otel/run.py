@@ -88,7 +88,7 @@ class RunScope:
     caps: CapsInForce = field(default_factory=CapsInForce)
     answered: int = 0
     committed: dict[Unit, int] = field(default_factory=dict)
-    settlements: list[Future[str]] = field(default_factory=list)
+    settlements: dict[Future[str], Reservation | None] = field(default_factory=dict)
     closed: bool = False
 
     def llm_started(self, key: object, call: LlmCall) -> None:
@@ -119,11 +119,11 @@ class RunScope:
             self._commit(call.reservation, call.spend)
         return True
 
-    def track(self, settlement: Future[str] | None) -> None:
-        """Something that the run's end waits for."""
+    def track(self, settlement: Future[str] | None, reservation: Reservation | None = None) -> None:
+        """Something that the run's end waits for, and the reservation that it settles."""
         if settlement is not None:
-            self.settlements = [each for each in self.settlements if not each.done()]
-            self.settlements.append(settlement)
+            self.settlements[settlement] = reservation
+            settlement.add_done_callback(lambda done: self.settlements.pop(done, None))
 
     def open_reservations(self) -> list[Reservation]:
         """What the run holds and nobody has begun to settle."""
@@ -137,7 +137,7 @@ class RunScope:
         self.llm_calls.clear()
         self.tool_calls.clear()
         for reservation in reservations:
-            self.track(reservation.release(reason))
+            self.track(reservation.release(reason), reservation)
         return len(reservations)
 
     def close(self, error: BaseException | None, responses: list[ModelResponse]) -> None:
@@ -163,13 +163,17 @@ class RunScope:
 
     async def settled(self) -> None:
         """Wait for the settlements of the run, at most for the settle timeout."""
-        if not await background.settle(self.settlements, self.hooks.settle_timeout):
-            logger.info("A run ended before its settlements: they go on in the background.")
+        if await background.settle(list(self.settlements), self.hooks.settle_timeout):
+            return
+        logger.info("A run ended before its settlements: they go on in the background.")
+        for reservation in list(self.settlements.values()):
+            if reservation is not None:
+                reservation.observer.settlement_queued()
 
     def _commit(self, reservation: Reservation, spend: Spend) -> None:
         unit = reservation.step.unit
         self.committed[unit] = self.committed.get(unit, 0) + spend.amount
-        self.track(reservation.commit(spend))
+        self.track(reservation.commit(spend), reservation)
 
     def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
         """A model that failed cost nothing that is known; one that was cut off may have: the policy says."""
@@ -184,7 +188,7 @@ class RunScope:
     def _give_back_llm(self, key: object, reason: str) -> None:
         call = self.llm_calls.pop(key, None)
         if call is not None and call.reservation is not None:
-            self.track(call.reservation.release(reason))
+            self.track(call.reservation.release(reason), call.reservation)
 
     def _close_tool(self, call: ToolCall) -> None:
         if call.reservation is None:
@@ -192,7 +196,7 @@ class RunScope:
         if call.started:
             self._commit(call.reservation, call.spend)
         else:
-            self.track(call.reservation.release("tool_not_run"))
+            self.track(call.reservation.release("tool_not_run"), call.reservation)
 
 
 def current_scope() -> RunScope | None:

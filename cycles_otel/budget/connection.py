@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
@@ -49,6 +50,7 @@ class Connection:
         with self._lock:
             if not self.is_open:
                 self._generation, self._client = self._background.acquire(), None
+                _flush_when_the_interpreter_exits()
         return self._background.submit(work)
 
     async def client(self) -> AsyncCyclesClient:
@@ -100,8 +102,13 @@ async def _settled(futures: Iterable[Future[Any]], timeout: float) -> None:
         await asyncio.wait(waiting, timeout=timeout)
 
 
-@atexit.register
-def _flush_at_exit() -> None:
+@functools.cache
+def _flush_when_the_interpreter_exits() -> None:
+    """Registered late: handlers run last in, first out, and a provider made before must see what is still settled."""
+    atexit.register(_flush)
+
+
+def _flush() -> None:
     """What is not settled after the longest flush timeout stays in the journal, for the next process."""
     connections = list(_pending_of.items())
     futures = [future for _, pending in connections for future in pending()]

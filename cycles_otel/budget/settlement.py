@@ -27,7 +27,7 @@ from cycles_otel.budget.step import Step
 logger = logging.getLogger("cycles_otel")
 
 COMMITTED, RELEASED, EXPIRED, LOST = "committed", "released", "expired", "lost"
-SETTLED_BY_EVENT = "settled_by_event"
+SETTLED_BY_EVENT, QUEUED = "settled_by_event", "queued"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _MAY_PASS = (401, 403)
 
@@ -73,12 +73,21 @@ class Settlement:
     def _finished(self, future: Future[Any]) -> None:
         with self._lock:
             self._pending.pop(future, None)
-            left = list(self._pending.values())
-        self._observer.backlog(len(left), time.monotonic() - min(left) if left else None)
+            oldest = next(iter(self._pending.values()), None)
+            left = len(self._pending)
+        self._observer.backlog(left, None if oldest is None else time.monotonic() - oldest)
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("A settlement failed by an error of this package.", exc_info=error)
 
     async def _commit(self, reservation: Reservation, spend: Spend) -> str:
+        try:
+            return await self._commit_or_charge(reservation, spend)
+        except asyncio.CancelledError:
+            # The loop ends: the journal keeps the spend for the next process.
+            reservation.observer.settled(QUEUED, actual=spend.amount, source=spend.source)
+            raise
+
+    async def _commit_or_charge(self, reservation: Reservation, spend: Spend) -> str:
         _stop_heartbeat(reservation)
         body = commit_body(reservation.step, spend)
         self._journal.record_commit(reservation.id, body, charge_body(reservation.step, spend))
