@@ -6,7 +6,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from cycles_otel.local.clock import Clock
 from cycles_otel.local.errors import forbidden, unauthorized
@@ -79,11 +78,8 @@ class Authentication:
     def _check_key(self, key: Key, secret: str) -> None:
         if key.status != "ACTIVE":
             raise unauthorized(f"KEY_{key.status}")
-        if key.expires_at is not None and self._clock() > _ms(key.expires_at):
+        expires_ms = key.expires_ms()
+        if expires_ms is not None and self._clock() > expires_ms:
             raise unauthorized("KEY_EXPIRED")
         if not hmac.compare_digest(key.secret.encode(), secret.encode()):
             raise unauthorized("INVALID_KEY")
-
-
-def _ms(date_time: str) -> float:
-    return datetime.fromisoformat(date_time.replace("Z", "+00:00")).timestamp() * 1000

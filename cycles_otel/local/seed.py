@@ -13,10 +13,11 @@ from cycles_otel.local.fields import INT64_MAX
 from cycles_otel.local.scopes import LEVELS, UNITS
 from cycles_otel.local.snapshot import BudgetState
 from cycles_otel.local.store import Store
-from cycles_otel.local.tenants import Key, Tenant
+from cycles_otel.local.tenants import PREFIX_LENGTH, Key, Tenant
 
 BUDGET_STATUSES = ("ACTIVE", "FROZEN", "CLOSED")
 TENANT_STATUSES = ("ACTIVE", "SUSPENDED", "CLOSED")
+KEY_STATUSES = ("ACTIVE", "REVOKED", "EXPIRED")
 
 _SCOPE = re.compile("/".join(f"(?:{level}:[a-z0-9_.-]{{1,128}}/)?" for level in LEVELS).replace("?/", "?"))
 _SCOPE_FORM = f"levels in the order {'/'.join(LEVELS)}, as in 'tenant:acme/agent:triage', values of a-z 0-9 _ . -"
@@ -100,7 +101,7 @@ class Seed:
 
     @staticmethod
     def of(budgets: Budgets, tenants: Tenants = (), keys: Iterable[Key] = ()) -> Seed:
-        """Check what was given; tenants are added for all scopes, and an ACTIVE key for each tenant without one.
+        """Check what was given; tenants are added for all scopes.
 
         Raises:
             InvalidParameter: something is not allowed; it says what, and what is.
@@ -111,22 +112,33 @@ class Seed:
             name = tenant_of(budget.scope)
             if name is not None:
                 read_tenants.setdefault(name, Tenant(name))
-        read_keys = list(keys)
-        opened = {key.tenant for key in read_keys}
-        read_keys += [Key(name, name) for name in read_tenants if name not in opened]
-        return Seed(read_budgets, list(read_tenants.values()), read_keys)
+        return Seed(read_budgets, list(read_tenants.values()), _read_keys(keys))
 
     def write_to(self, store: Store) -> None:
-        """Add what the store does not have yet; what it has stays as it is."""
+        """Add what the store does not have yet, and a key for each tenant without one; what it has stays as it is."""
         with store.transaction():
             for budget in self.budgets:
                 store.budgets.add(budget.state())
+            for key in self.keys:
+                store.keys.add(key)
             for tenant in self.tenants:
                 store.tenants.add(tenant)
-            opened = {key.tenant for key in store.keys.all()}
-            for key in self.keys:
-                if key.tenant not in opened or key.name != key.tenant:
-                    store.keys.add(key)
+                if store.keys.first(tenant=tenant.name) is None:
+                    store.keys.add(Key(tenant.name, tenant.name))
+
+
+def _read_keys(keys: Iterable[Key]) -> list[Key]:
+    read = list(keys)
+    for key in read:
+        if not isinstance(key, Key):
+            raise InvalidParameter("keys", key, "a Key")
+        check_choice(f"key {key.name}: status", key.status, KEY_STATUSES)
+    prefixes = [key.prefix for key in read]
+    for key in read:
+        if prefixes.count(key.prefix) > 1 or not key.prefix:
+            accepted = f"secrets that differ in their first {PREFIX_LENGTH} characters, by which keys are found"
+            raise InvalidParameter("keys", key.name, accepted)
+    return read
 
 
 def read_budgets_of(budgets: Budgets) -> list[Budget]:
@@ -160,14 +172,18 @@ def _budgets_at(scope: str, units: object) -> Iterable[Budget]:
 def read_tenants_of(tenants: Tenants) -> list[Tenant]:
     """The tenants in any of the accepted forms."""
     if isinstance(tenants, Mapping):
-        read = [
-            make(Tenant, f"tenants[{name!r}]", {**(values or {}), "name": name}) for name, values in tenants.items()
-        ]
+        read = [_tenant(name, values) for name, values in tenants.items()]
     else:
         read = [Tenant(each) if isinstance(each, str) else each for each in tenants]
     for tenant in read:
         _check_tenant(tenant)
     return read
+
+
+def _tenant(name: str, values: object) -> Tenant:
+    if values is not None and not isinstance(values, Mapping):
+        raise InvalidParameter(f"tenants[{name!r}]", values, "a mapping of the fields of Tenant")
+    return make(Tenant, f"tenants[{name!r}]", {**(values or {}), "name": name})
 
 
 def _check_tenant(tenant: Tenant) -> None:

@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ from cycles_otel.local.errors import InvalidParameter
 from cycles_otel.local.faults import Fault, Faults, Hold
 from cycles_otel.local.http_server import HttpServer
 from cycles_otel.local.ledger import Ledger
+from cycles_otel.local.operator_changes import change_budget, change_tenant, fund_budget
 from cycles_otel.local.request_log import LoggedRequest, RequestLog
-from cycles_otel.local.seed import BUDGET_STATUSES, Budgets, Seed, Tenants, check_choice, read_tenants_of
+from cycles_otel.local.seed import Budgets, Seed, Tenants
 from cycles_otel.local.snapshot import BudgetState, LedgerSnapshot
 from cycles_otel.local.store import Store
 from cycles_otel.local.sweeper import Sweeper
@@ -163,7 +163,7 @@ class LocalCycles:
             if key.tenant == tenant:
                 return key.secret
         known = ", ".join(sorted({key.tenant for key in keys}))
-        raise InvalidParameter("tenant", tenant, known or "no tenant: the server has none")
+        raise InvalidParameter("tenant", tenant, known or "nothing: the server has no tenants")
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -210,62 +210,29 @@ class LocalCycles:
         self._log.clear()
 
     def set_budget(self, scope: str, unit: str = "USD_MICROCENTS", **changes: Any) -> BudgetState:
-        """Change fields of a budget by hand, as an operator would.
-
-        `remaining` follows a change of the amounts that it depends on, unless it is given itself.
+        """Change fields of a budget by hand; `remaining` follows its amounts, unless it is given itself.
 
         Raises:
-            InvalidParameter: there is no such budget or field.
+            InvalidParameter: there is no such budget or field, or a value is not allowed.
         """
-        known = [field.name for field in fields(BudgetState) if field.name not in ("scope", "unit")]
-        for name, value in changes.items():
-            if name not in known:
-                raise InvalidParameter(name, value, "one of the fields " + ", ".join(known))
-        if "status" in changes:
-            check_choice("status", changes["status"], BUDGET_STATUSES)
-        store = self._now_running().store
-        with store.transaction():
-            before = store.budgets.first(scope=scope, unit=unit)
-            if before is None:
-                raise InvalidParameter("scope, unit", (scope, unit), "those of a budget in the ledger")
-            after = replace(before, **changes)
-            if "remaining" not in changes:
-                after = replace(after, remaining=before.remaining + _left_by(after) - _left_by(before))
-            store.budgets.put(after)
-        return after
+        return change_budget(self._now_running().store, scope, unit, changes)
 
     def fund(self, scope: str, amount: int, unit: str = "USD_MICROCENTS") -> BudgetState:
-        """Add `amount` to what is allocated to a budget; debt is paid first, and paying it all clears over-limit.
+        """Allocate `amount` more to a budget; its debt is paid first, and it is not over its limit any more.
 
         Raises:
-            InvalidParameter: there is no such budget.
+            InvalidParameter: there is no such budget, or the amount is not allowed.
         """
-        budget = self.ledger().budget(scope, unit)
-        paid = min(budget.debt, amount)
-        return self.set_budget(
-            scope,
-            unit,
-            allocated=budget.allocated + amount,
-            debt=budget.debt - paid,
-            spent=budget.spent + paid,
-            is_over_limit=False,
-        )
+        return fund_budget(self._now_running().store, scope, unit, amount)
 
     def set_tenant(self, tenant: str, status: str | None = None, **settings: Any) -> Tenant:
-        """Change the status of a tenant (ACTIVE, SUSPENDED, CLOSED) or its settings, as an operator would.
+        """Change the status of a tenant (ACTIVE, SUSPENDED, CLOSED), or its settings (the fields of `Tenant`).
 
         Raises:
-            InvalidParameter: there is no such tenant, status or setting.
+            InvalidParameter: there is no such tenant or setting, or a value is not allowed.
         """
         changes = settings if status is None else {**settings, "status": status}
-        store = self._now_running().store
-        with store.transaction():
-            before = store.tenants.first(name=tenant)
-            if before is None:
-                raise InvalidParameter("tenant", tenant, ", ".join(each.name for each in store.tenants.all()))
-            (after,) = read_tenants_of({tenant: {**asdict(before), **changes}})
-            store.tenants.put(after)
-        return after
+        return change_tenant(self._now_running().store, tenant, changes)
 
     def sweep(self) -> int:
         """Run the expiry job now, and return how many reservations it expired."""
@@ -324,10 +291,6 @@ class _Running:
 
     def _drop(self, scope: Any) -> None:
         self._http.drop(scope)
-
-
-def _left_by(budget: BudgetState) -> int:
-    return budget.allocated - budget.spent - budget.reserved - budget.debt
 
 
 def is_loopback(host: str) -> bool:

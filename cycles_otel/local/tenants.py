@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from cycles_otel.local.errors import InvalidParameter
 
 DEFAULT_TTL_MS = 60_000
 MAX_TTL_MS = 3_600_000
@@ -77,4 +80,23 @@ class Key:
     prefix: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.secret, str):
+            raise InvalidParameter(f"key {self.name}: secret", "(not shown)", "text")
+        if isinstance(self.expires_at, datetime):  # as a YAML file has it
+            object.__setattr__(self, "expires_at", self.expires_at.isoformat())
+        self.expires_ms()
         object.__setattr__(self, "prefix", self.secret[:PREFIX_LENGTH])
+
+    def expires_ms(self) -> float | None:
+        """When the key ends, in ms since the epoch, or None.
+
+        Raises:
+            InvalidParameter: `expires_at` is no date-time.
+        """
+        if self.expires_at is None:
+            return None
+        try:
+            return datetime.fromisoformat(self.expires_at.replace("Z", "+00:00")).timestamp() * 1000
+        except (ValueError, AttributeError):
+            accepted = "an ISO 8601 date-time, as in 2030-01-01T00:00:00Z"
+            raise InvalidParameter(f"key {self.name}: expires_at", self.expires_at, accepted) from None
