@@ -20,12 +20,10 @@ from cycles_otel.telemetry.recorder import Recorder
 from cycles_otel.telemetry.schema import Metric
 from cycles_otel.telemetry.spans import span_name
 
-_PREFIX = "cycles."
-
 
 def call_facts(attributes: Mapping[str, Any]) -> Attributes:
     """A caller's facts by their full keys; what the table does not know stays off the span."""
-    named = {_PREFIX + name: value for name, value in attributes.items()}
+    named = {semconv.NAMESPACE + name: value for name, value in attributes.items()}
     return {key: value for key, value in named.items() if key in semconv.CALL_FACTS and value is not None}
 
 
@@ -47,7 +45,7 @@ class StepCalls:
 class ReservationLife:
     """Observes one reservation: a span from before the reserve until it is settled, ended exactly once.
 
-    What comes after the end is not recorded. The span is never current, so nothing of the program nests below it.
+    The span is never current, so nothing of the program nests below it.
     """
 
     def __init__(self, recorder: Recorder, step: Step) -> None:

@@ -13,6 +13,7 @@ SCOPE = "cycles_otel"
 
 # --- Attribute keys -------------------------------------------------------------------------------------------------
 
+NAMESPACE = "cycles."
 OPERATION_NAME = "cycles.operation.name"
 ACTION_KIND = "cycles.action.kind"
 ACTION_NAME = "cycles.action.name"

@@ -47,13 +47,17 @@ class Telemetry:
         """Send what waits, stop exporting, and stop serving; a second call does nothing."""
         with _lock:
             _set_up.pop(self._recorder, None)
-            parts, self._exporting = self._exporting, {}
             servers, self._servers = self._servers, {}
+        self._stop_exporting()
+        for server in servers.values():
+            server.close()
+
+    def _stop_exporting(self) -> None:
+        with _lock:
+            parts, self._exporting = self._exporting, {}
         for part in parts.values():
             if part is not None:
                 part.shutdown()
-        for server in servers.values():
-            server.close()
 
     def _send_metrics(self, metrics: str | None) -> str:
         if metrics is not None or self._route is None:
@@ -124,6 +128,7 @@ def setup_telemetry(
 
 
 @atexit.register
-def _shut_down_all() -> None:
+def _send_what_waits() -> None:
+    # The pages need no end of their own: their threads end with the process.
     for telemetry in list(_set_up.values()):
-        telemetry.shutdown()
+        telemetry._stop_exporting()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -74,18 +74,32 @@ class Witness:
         """Each series of a metric on ``/metrics``: its labels, without the empty ones, and its value."""
         return {_shown(sample.labels): sample.value for sample in self.samples(metric, suffix)}
 
-    def otel_series(self, metric: Metric) -> dict[tuple[tuple[str, str], ...], Any]:
+    def otel_series(self, metric: Metric) -> dict[tuple[tuple[str, str], ...], float]:
         """The same from the OpenTelemetry meter: values, and the counts of histograms."""
+        return {
+            _shown({prometheus_label(key): str(value) for key, value in (point.attributes or {}).items()}): (
+                point.count if isinstance(point, HistogramDataPoint) else point.value
+            )
+            for point in self._points(metric)
+        }
+
+    def bounds(self, metric: Metric) -> tuple[float, ...]:
+        """The buckets of a histogram, as the OpenTelemetry meter has them."""
+        (point,) = self._points(metric)
+        assert isinstance(point, HistogramDataPoint)
+        return tuple(point.explicit_bounds)
+
+    def _points(self, metric: Metric) -> list[HistogramDataPoint | NumberDataPoint]:
         data = self.reader.get_metrics_data()
-        found: dict[tuple[tuple[str, str], ...], Any] = {}
-        for resource in data.resource_metrics if data is not None else ():
-            for scope in resource.scope_metrics:
-                for instrument in scope.metrics:
-                    if instrument.name == metric.name:
-                        for point in instrument.data.data_points:
-                            labels = {prometheus_label(key): str(v) for key, v in (point.attributes or {}).items()}
-                            found[_shown(labels)] = getattr(point, "value", None) or getattr(point, "count", 0)
-        return found
+        return [
+            point
+            for resource in (data.resource_metrics if data is not None else ())
+            for scope in resource.scope_metrics
+            for instrument in scope.metrics
+            if instrument.name == metric.name
+            for point in instrument.data.data_points
+            if isinstance(point, HistogramDataPoint | NumberDataPoint)
+        ]
 
 
 def _shown(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
