@@ -84,7 +84,14 @@ class HttpServer:
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
         config = uvicorn.Config(
-            self._app, http="h11", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False
+            self._app,
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
         )
         self._loop = asyncio.get_running_loop()
         self._server = _Uvicorn(config)

@@ -118,5 +118,5 @@ def readable(content: bytes) -> Any:
     text = content.decode(errors="replace")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
