@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cycles_otel.local.extra import explain_missing
+
 if TYPE_CHECKING:
     from cycles_otel.local.clock import ManualClock
     from cycles_otel.local.errors import InvalidParameter
@@ -57,8 +59,5 @@ def __getattr__(name: str) -> Any:
     try:
         home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
     except ModuleNotFoundError as error:
-        if error.name in ("starlette", "uvicorn"):
-            message = f'the embedded server needs {error.name}: pip install "cycles-otel[server]"'
-            raise ImportError(message, name=error.name) from error
-        raise
+        explain_missing(error)
     return getattr(home, name)

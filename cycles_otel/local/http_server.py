@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cycles_otel.local.one_packet import OnePacketProtocol
+
 STOP_POLLS = 1_000
 STOP_POLL_SECONDS = 0.002
 
@@ -85,7 +87,7 @@ class HttpServer:
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http=OnePacketProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

@@ -8,12 +8,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
+from cycles_otel.local import Key, LocalCycles
 from cycles_otel.local.errors import InvalidParameter
+from cycles_otel.local.extra import explain_missing
 from cycles_otel.local.seed import make
-from cycles_otel.local.server import NOTICE, LocalCycles, is_loopback
-from cycles_otel.local.tenants import Key
+from cycles_otel.local.server import NOTICE, is_loopback
+
+try:
+    import yaml
+except ModuleNotFoundError as missing:
+    explain_missing(missing)
 
 SECTIONS = ("budgets", "tenants", "keys")
 

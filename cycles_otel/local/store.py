@@ -9,12 +9,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from cycles_otel.local.snapshot import BudgetState, EventState, LedgerSnapshot, ReservationState
 from cycles_otel.local.tenants import Key, Tenant
 
-Row = TypeVar("Row")
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+Row = TypeVar("Row", bound=Dataclass)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Table(Generic[Row]):
         self._connection = connection
         self._kind = kind
         self._name = name
-        self._columns = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        self._columns = [field.name for field in dataclasses.fields(kind)]
         self._encoded = [name in encoded for name in self._columns]
         marks = ", ".join("?" * len(self._columns))
         self._insert = f"INTO {name} ({', '.join(self._columns)}) VALUES ({marks})"

@@ -67,7 +67,8 @@ class TestRequestLog:
     def test_it_can_be_emptied(self, server: LocalCycles, client: Client) -> None:
         client.reserve(1)
         server.clear_requests()
-        assert server.requests == ()
+        emptied = server.requests
+        assert emptied == ()
         client.decide(1)
         assert [request.operation for request in server.requests] == ["decide"]
 
