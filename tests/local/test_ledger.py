@@ -159,6 +159,13 @@ class TestTime:
         assert server.sweep() == 1
         assert server.ledger().budget("tenant:acme").reserved == 20
 
+    def test_the_sweep_waits_for_the_grace(self, clock: ManualClock, server: LocalCycles, client: Client) -> None:
+        client.reserved(10, ttl_ms=1_000, grace_period_ms=500)
+        clock.advance(1_500)
+        assert server.sweep() == 0
+        clock.advance(1)
+        assert server.sweep() == 1
+
     def test_an_extension_keeps_the_sweep_away(self, clock: ManualClock, server: LocalCycles, client: Client) -> None:
         reservation_id = client.reserved(10, ttl_ms=1_000, grace_period_ms=0)
         client.extend(reservation_id, 5_000)

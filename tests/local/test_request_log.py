@@ -72,6 +72,17 @@ class TestRequestLog:
         client.decide(1)
         assert [request.operation for request in server.requests] == ["decide"]
 
+    def test_what_was_under_way_when_it_was_emptied_does_not_come_back(
+        self, server: LocalCycles, client: Client
+    ) -> None:
+        thread = threading.Thread(target=client.reserve)
+        with server.hold("reserve") as held:
+            thread.start()
+            held.wait()
+            server.clear_requests()
+        thread.join()
+        assert server.requests == ()
+
     def test_requests_of_many_threads_are_all_there_in_the_order_of_arrival(self, server: LocalCycles) -> None:
         def ask() -> None:
             with Client(server) as client:

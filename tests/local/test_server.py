@@ -146,6 +146,7 @@ class TestReachingIt:
         keys = [Key("mine", "acme", secret="cyc_test_0123456789")]
         with LocalCycles(BUDGETS, keys=keys) as server:
             assert server.api_key == "cyc_test_0123456789"
+            assert [(key.name, key.tenant) for key in server.keys] == [("mine", "acme"), ("globex", "globex")]
 
     def test_no_key_shows_in_a_repr(self) -> None:
         assert "0123456789" not in repr(Key("mine", "acme", secret="cyc_test_0123456789"))
@@ -232,6 +233,7 @@ class TestLedgerFile:
             key, reservation_id = server.api_key, client.reserved(30)
         with LocalCycles(BUDGETS, db=path) as server, Client(server) as client:
             assert server.api_key == key
+            assert len(server.keys) == 2
             assert server.ledger().budget("tenant:acme").reserved == 30
             assert client.commit(reservation_id, 20).status_code == 200
 
