@@ -19,7 +19,7 @@ from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Reservation
 from cycles_otel.budget.step import Action, Origin, Step
-from cycles_otel.budget.subject import FIELDS, Subject
+from cycles_otel.budget.subject import Subject
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
 from cycles_otel.model_names import model_name
 from cycles_otel.parameters import (
@@ -28,10 +28,12 @@ from cycles_otel.parameters import (
     choice,
     connection_config,
     flag,
+    known_levels,
     member,
     seconds,
     subject_levels,
     whole_number,
+    without_login,
 )
 from cycles_otel.refusal import denial, raise_unless_it_goes
 from cycles_otel.run import BRACKETING, GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
@@ -120,7 +122,7 @@ class CyclesRunHooks(GoverningHooks):
             max_cooldown=seconds("max_cooldown", max_cooldown),
         )
         self.settle_timeout = policy.settle_timeout
-        self._base_url = connection.base_url
+        self._base_url = without_login(connection.base_url)
         self._governor = observed_governor(connection, policy, recorder)
         self.observer = self._governor.observer
         self._unbracketed = RunScope(self)
@@ -135,11 +137,9 @@ class CyclesRunHooks(GoverningHooks):
         ----------
         levels: any of ``tenant``, ``workspace``, ``app``, ``workflow``, ``agent``; the others stay as they are.
         """
-        for name in levels:
-            if name not in FIELDS:
-                raise InvalidParameterError("bind", name, "one of " + ", ".join(FIELDS))
+        given = known_levels("bind", levels)
         view = copy.copy(self)
-        view._subject = self._subject.with_levels(**subject_levels(_NO_DEFAULTS, **levels))
+        view._subject = self._subject.with_levels(**subject_levels(_NO_DEFAULTS, **given))
         view._unbracketed = RunScope(view)
         return view
 
@@ -306,7 +306,8 @@ class CyclesRunHooks(GoverningHooks):
     def _subject_for(self, context: RunContextWrapper[Any], agent: Any) -> Subject:
         subject = self._subject
         if self._subject_of is not None:
-            subject = subject.with_levels(**subject_levels(_NO_DEFAULTS, **self._subject_of(context.context)))
+            given = known_levels("subject", self._subject_of(context.context))
+            subject = subject.with_levels(**subject_levels(_NO_DEFAULTS, **given))
         if subject.tenant is None:
             raise InvalidParameterError("subject", None, "levels with a tenant, for each run")
         return subject.with_levels(agent=agent.name or None)

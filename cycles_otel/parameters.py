@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -92,6 +93,17 @@ def subject_levels(config: CyclesConfig, **given: object) -> dict[str, str]:
     return levels
 
 
+def known_levels(parameter: str, levels: object) -> Mapping[str, object]:
+    """``levels`` if it is a mapping in which every name is a level of the subject."""
+    accepted = "one of " + ", ".join(FIELDS)
+    if not isinstance(levels, Mapping):
+        raise InvalidParameterTypeError(parameter, levels, "a mapping of levels, each " + accepted)
+    for name in levels:
+        if name not in FIELDS:
+            raise InvalidParameterError(parameter, name, accepted)
+    return levels
+
+
 def connection_config(client: object, config: object) -> CyclesConfig:
     """The config of the client if one is given, else the one given, else that of the ``CYCLES_*`` environment.
 
@@ -99,18 +111,33 @@ def connection_config(client: object, config: object) -> CyclesConfig:
     """
     if client is not None:
         if not isinstance(client, AsyncCyclesClient):
-            raise InvalidParameterTypeError("client", client, "a runcycles.AsyncCyclesClient")
+            # Here and below: what was given may hold a key, so its type is shown and not its value.
+            raise InvalidParameterTypeError("client", type(client), "a runcycles.AsyncCyclesClient")
         return _checked(client._config)
     if config is not None and not isinstance(config, CyclesConfig):
-        raise InvalidParameterTypeError("config", config, "a runcycles.CyclesConfig")
+        raise InvalidParameterTypeError("config", type(config), "a runcycles.CyclesConfig")
     return _checked(config or CyclesConfig.from_env())
 
 
+def without_login(address: str) -> str:
+    """An address as it may be shown: without the user and the password that may stand in it."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _checked(config: CyclesConfig) -> CyclesConfig:
-    address = urlsplit(config.base_url) if isinstance(config.base_url, str) else urlsplit("")
-    if address.scheme not in ("http", "https") or not address.hostname:
+    if not _is_address(config.base_url):
         raise InvalidParameterError("base_url", config.base_url, "an address such as http://localhost:7878")
     if not isinstance(config.api_key, str) or not config.api_key:
-        # The value is not repeated: whatever stands there may be a secret.
-        raise InvalidParameterError("api_key", "", "the key of a tenant, a str that is not empty")
+        raise InvalidParameterError("api_key", type(config.api_key), "the key of a tenant, a str that is not empty")
     return config
+
+
+def _is_address(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        address = urlsplit(value)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        return False

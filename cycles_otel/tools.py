@@ -67,10 +67,9 @@ class ToolRiskMap:
         points: RISK_POINTS of a risk class where they differ from the defaults
             (read_only 0, local_mutation 1, side_effect 5, external_side_effect 20, high_risk 50).
         """
-        for risk_class in points or {}:
-            if risk_class not in POINTS_OF_RISK_CLASS:
-                raise InvalidParameterError("points", risk_class, "one of " + ", ".join(POINTS_OF_RISK_CLASS))
-        points_of = {**POINTS_OF_RISK_CLASS, **(points or {})}
+        if not isinstance(kinds, Mapping):
+            raise InvalidParameterTypeError("kinds", kinds, "a mapping of tool names to kinds of the registry")
+        points_of = {**POINTS_OF_RISK_CLASS, **_points(points or {})}
         return cls(
             {name: ToolRiskConfig(points_of[_risk_class(name, kind)], kind) for name, kind in kinds.items()},
             default_risk=default_risk,
@@ -100,7 +99,14 @@ def _risk(name: str, risk: object) -> ToolRiskConfig:
     return ToolRiskConfig(whole_number(f"tool_risk[{name!r}]", risk))
 
 
+def _points(points: Mapping[str, int]) -> dict[str, int]:
+    for risk_class in points:
+        if risk_class not in POINTS_OF_RISK_CLASS:
+            raise InvalidParameterError("points", risk_class, "one of " + ", ".join(POINTS_OF_RISK_CLASS))
+    return {name: whole_number(f"points[{name!r}]", value) for name, value in points.items()}
+
+
 def _risk_class(name: str, kind: str) -> str:
-    if kind not in RISK_CLASS_OF:
+    if not isinstance(kind, str) or kind not in RISK_CLASS_OF:
         raise InvalidParameterError(f"kinds[{name!r}]", kind, "a kind of the registry, such as message.email.send")
     return RISK_CLASS_OF[kind]
