@@ -37,7 +37,7 @@ class Balances:
         """Take the balances of a reply."""
         balances = body.get("balances")
         for balance in balances if isinstance(balances, list) else ():
-            if isinstance(balance, Mapping):
+            if isinstance(balance, dict):
                 self._take(balance)
 
     def remaining(self, scope_path: str, unit: str) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Token
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
 
 from cycles_otel.telemetry import amounts, semconv, spans
-from cycles_otel.telemetry.calling import current_calling
+from cycles_otel.telemetry.calling import Calling, current_calling
 from cycles_otel.telemetry.exchange import OPERATIONS, Endpoint, Reply, Request, read_reply
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
@@ -48,7 +48,7 @@ def observe_client(client: AnyClient, recorder: Recorder | None = None) -> AnyCl
     endpoint = Endpoint.of(client._config.base_url)
     for name, operation in OPERATIONS.items():
         begin = functools.partial(ApiCall, recorder, endpoint, operation)
-        observed = (_observed_async if asynchronous else _observed)(getattr(client, name), begin)
+        observed = (_observed_async if asynchronous else _observed)(getattr(client, name), begin, recorder)
         setattr(client, name, observed)
     client._http.event_hooks["request"].append(_async_propagation(recorder) if asynchronous else _propagation(recorder))
     return client
@@ -57,7 +57,7 @@ def observe_client(client: AnyClient, recorder: Recorder | None = None) -> AnyCl
 class ApiCall:
     """One API call, as a context around the client's method; the method's ``response`` is handed in before the end."""
 
-    __slots__ = ("_exemplar", "_facts", "_recorder", "_request", "_span", "_started", "_token", "_tries", "response")
+    __slots__ = ("_facts", "_recorder", "_request", "_span", "_started", "_token", "_tries", "response")
 
     def __init__(
         self,
@@ -100,21 +100,22 @@ class ApiCall:
 
     def _start(self) -> None:
         calling, request = current_calling(), self._request
-        self._facts = self._known_facts()
+        self._facts = self._known_facts(calling)
         resent = calling.attempt if calling is not None else self._tries.sent
         self._tries.sent += 1
         parent = calling.context if calling is not None else context.get_current()
-        attributes = spans.start_attributes(request, self._facts, calling, resent) if self._recorder.traces else None
+        if not self._recorder.traces:
+            return
+        attributes = spans.start_attributes(request, self._facts, calling, resent)
         name = spans.span_name(semconv.OPERATION_SPANS[request.operation], self._facts.kind)
         self._span = self._recorder.start_span(name, SpanKind.CLIENT, parent, attributes)
         self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
 
-    def _known_facts(self) -> Facts:
-        calling = current_calling()
+    def _known_facts(self, calling: Calling | None) -> Facts:
         if calling is not None:
             return calling.facts
         held = self._recorder.reservations.get(self._request.reservation_id)
-        return held.facts if held is not None else self._request.facts()
+        return held.facts if held is not None else self._request.facts
 
     def _read(self, error: BaseException | None) -> Reply:
         if self.response is not None:
@@ -144,9 +145,13 @@ class ApiCall:
         return None if ended is None else ended - time.monotonic()
 
 
-def _observed(method: Callable[..., CyclesResponse], begin: Callable[..., ApiCall]) -> Callable[..., CyclesResponse]:
+def _observed(
+    method: Callable[..., CyclesResponse], begin: Callable[..., ApiCall], recorder: Recorder
+) -> Callable[..., CyclesResponse]:
     @functools.wraps(method)
     def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
+        if recorder.is_idle:
+            return method(*args, **kwargs)
         with begin(args, kwargs) as call:
             call.response = method(*args, **kwargs)
         return call.response
@@ -154,9 +159,13 @@ def _observed(method: Callable[..., CyclesResponse], begin: Callable[..., ApiCal
     return observed
 
 
-def _observed_async(method: Callable[..., Any], begin: Callable[..., ApiCall]) -> Callable[..., Any]:
+def _observed_async(
+    method: Callable[..., Awaitable[CyclesResponse]], begin: Callable[..., ApiCall], recorder: Recorder
+) -> Callable[..., Awaitable[CyclesResponse]]:
     @functools.wraps(method)
     async def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
+        if recorder.is_idle:
+            return await method(*args, **kwargs)
         with begin(args, kwargs) as call:
             call.response = await method(*args, **kwargs)
         return call.response

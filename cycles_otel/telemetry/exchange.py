@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,7 +72,7 @@ class Request:
         body = positional[0] if positional else kwargs.get("request")
         if isinstance(body, BaseModel):
             body = body.model_dump(mode="json", exclude_none=True)
-        return cls(operation, endpoint, reservation_id, body if isinstance(body, Mapping) else {})
+        return cls(operation, endpoint, reservation_id, body if isinstance(body, dict) else {})
 
     @property
     def idempotency_key(self) -> str | None:
@@ -89,6 +90,7 @@ class Request:
         denied_live = self.operation == "reserve" and reply.decision == semconv.DENY and not self.is_dry_run
         return self.idempotency_key is not None and reply.error_type is None and not denied_live
 
+    @cached_property
     def facts(self) -> Facts:
         """Who pays for what, as far as the request says so."""
         return Facts.of_body(self.body)

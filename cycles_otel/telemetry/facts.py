@@ -96,7 +96,7 @@ def unit_in(body: Mapping[str, Any], name: str) -> str:
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

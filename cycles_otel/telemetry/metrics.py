@@ -27,6 +27,11 @@ class Metrics:
             metric.name: {} for metric in semconv.METRICS
         }
 
+    @property
+    def is_routed(self) -> bool:
+        """Whether measurements go anywhere."""
+        return bool(self._backends)
+
     def record(
         self, metric: Metric, value: float, labels: tuple[str, ...] = (), exemplar: Exemplar | None = None
     ) -> None:

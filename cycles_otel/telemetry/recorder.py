@@ -99,6 +99,11 @@ class Recorder:
             trace.get_tracer_provider(), trace.ProxyTracerProvider
         )
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing at all is recorded: neither spans nor metrics."""
+        return not (self.metrics.is_routed or self.traces)
+
     def start_span(
         self, name: str, kind: SpanKind, context: Context | None, attributes: Mapping[str, Any] | None
     ) -> Span:

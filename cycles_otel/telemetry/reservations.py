@@ -62,7 +62,7 @@ class Replays:
         """The tries of this request so far; the caller counts its own."""
         if request.idempotency_key is None:
             return Tries()
-        owner = request.reservation_id or request.facts().tenant
+        owner = request.reservation_id or request.facts.tenant
         key = (request.endpoint.base_url, request.operation, owner, request.idempotency_key)
         known = self._tries.get(key)
         if known is None:
