@@ -1,0 +1,43 @@
+"""The command line: ``cycles-otel demo | serve``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cycles_otel.cli.arguments import parser
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit status: 2 for wrong input, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    arguments: what stands after the command's name, by default what the shell gave.
+    """
+    parsed = parser().parse_args(arguments)
+    try:
+        return int(parsed.command(parsed))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output is gone; what Python still wants to flush at exit must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (ImportError, OSError, ValueError) as error:
+        if not _is_wrong_input(error):
+            raise
+        print(f"{parsed.program}: {error}", file=sys.stderr)
+        return WRONG_INPUT
+
+
+def _is_wrong_input(error: Exception) -> bool:
+    """Whether the caller can mend it; anything else is a fault of the program, and its traceback is wanted."""
+    from cycles_otel.errors import MissingExtraError
+
+    return isinstance(error, MissingExtraError | OSError) or hasattr(error, "parameter")

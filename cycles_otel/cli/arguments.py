@@ -1,0 +1,115 @@
+"""What can be asked for on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from typing import NoReturn
+
+from cycles_otel._version import __version__
+from cycles_otel.cli import commands
+
+_PROGRAM = "cycles-otel"
+_DESCRIPTION = "Budgets in front of every step of an agent run, with OpenTelemetry spans and Prometheus metrics."
+_FIRST_STEPS = """\
+first steps:
+  cycles-otel demo                             a team of agents under budgets, in ten seconds
+  cycles-otel serve                            a Cycles server for development, for your own agents
+  cycles-otel COMMAND --help                   what a command does, and what it takes
+"""
+
+_DEMO = """\
+A support desk with four tenants works under budgets, on an embedded Cycles server: agents hand over to each other, use
+tools of different risk, and are stopped before a step that their tenant's budget does not allow. Models are scripted:
+no key and no internet are needed, and nothing is spent.
+
+It ends with what was spent and denied, the spans of a run, lines of the /metrics page, and the proof that what the
+telemetry says equals what the ledger holds. The exit status is 1 where it does not.
+"""
+_DEMO_EXAMPLES = """\
+examples:
+  cycles-otel demo --seed 7                    another workload; the same seed spends the same
+  cycles-otel demo --serve                     keep /metrics and the workload up, for a Prometheus to scrape
+  cycles-otel demo --otlp http://localhost:4318
+                                               send the traces to an OpenTelemetry collector
+"""
+
+_SERVE = """\
+An embedded Cycles server for development and tests. It speaks the protocol of the real server; to move to that, change
+CYCLES_BASE_URL and nothing else. It prints the address and the keys.
+"""
+_SERVE_EXAMPLES = """\
+a budgets file is YAML: scopes, and for each an amount in a unit (1 USD is 100,000,000 USD_MICROCENTS):
+  budgets:
+    tenant:acme:
+      USD_MICROCENTS: 1_000_000_000
+      RISK_POINTS: 500
+    tenant:acme/agent:billing/toolset:send_email:
+      RISK_POINTS: 100
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; what it returns has a ``command``, which takes that and returns the exit status."""
+    top = _Parser(_PROGRAM, description=_DESCRIPTION, epilog=_FIRST_STEPS, formatter_class=_Wide)
+    top.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    top.set_defaults(command=functools.partial(_print_help, top))
+    subparsers = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    _add_demo(subparsers)
+    _add_serve(subparsers)
+    return top
+
+
+class _Wide(argparse.RawDescriptionHelpFormatter):
+    """Keeps our own line breaks, and puts the help of an option beside it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=118)
+
+
+def _add_demo(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    demo = subparsers.add_parser(
+        "demo",
+        help="watch a team of agents work under budgets",
+        description=_DEMO,
+        epilog=_DEMO_EXAMPLES,
+        formatter_class=_Wide,
+    )
+    demo.add_argument("--customers", type=_positive, default=96, metavar="N", help="how many are served (default: 96)")
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="what the workload is drawn from (default: 1)")
+    demo.add_argument("--otlp", metavar="ENDPOINT", help="send the traces there by OTLP over HTTP")
+    demo.add_argument("--serve", action="store_true", help="go on with the workload and /metrics until Ctrl-C")
+    demo.set_defaults(command=commands.demo, program=demo.prog)
+
+
+def _add_serve(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    serve = subparsers.add_parser(
+        "serve",
+        help="start a Cycles server for development and tests",
+        description=_SERVE,
+        epilog=_SERVE_EXAMPLES,
+        formatter_class=_Wide,
+    )
+    serve.add_argument("--budgets", metavar="FILE", help='a YAML file (default: ample budgets for a tenant "acme")')
+    serve.add_argument("--port", type=int, default=7878, help="0 for any that is free (default: 7878)")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--db", metavar="FILE", help="keep the ledger in this file (default: in memory)")
+    serve.set_defaults(command=commands.serve, program=serve.prog)
+
+
+def _print_help(top: argparse.ArgumentParser, _: argparse.Namespace) -> int:
+    top.print_help()
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted: a whole number from 1 on")
+    return int(text)
