@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import functools
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
@@ -73,7 +74,9 @@ class Connection:
         """Close the client when what is pending is over, without anyone who waits for it."""
 
         async def settle_and_close() -> None:
-            await _settled(pending(), self.flush_timeout)
+            deadline = time.monotonic() + self.flush_timeout
+            while (left := pending()) and (wait := deadline - time.monotonic()) > 0:
+                await _settled(left, wait)
             await self._close(self._client)
 
         if self.is_open:
@@ -97,9 +100,7 @@ def end_with(owner: object, connection: Connection, pending: Pending) -> None:
 
 
 async def _settled(futures: Iterable[Future[Any]], timeout: float) -> None:
-    waiting = [asyncio.wrap_future(future) for future in futures]
-    if waiting:
-        await asyncio.wait(waiting, timeout=timeout)
+    await asyncio.wait([asyncio.wrap_future(future) for future in futures], timeout=timeout)
 
 
 @functools.cache
@@ -111,6 +112,7 @@ def _flush_when_the_interpreter_exits() -> None:
 def _flush() -> None:
     """What is not settled after the longest flush timeout stays in the journal, for the next process."""
     connections = list(_pending_of.items())
-    futures = [future for _, pending in connections for future in pending()]
-    if futures:
-        background.settle_blocking(futures, max(connection.flush_timeout for connection, _ in connections))
+    deadline = time.monotonic() + max((connection.flush_timeout for connection, _ in connections), default=0)
+    while left := [future for _, pending in connections for future in pending()]:
+        if not background.settle_blocking(left, max(deadline - time.monotonic(), 0)):
+            return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
-from cycles_otel.budget.connection import Connection, Observe, end_with
+from cycles_otel.budget.connection import Connection, Observe, Pending, end_with
 from cycles_otel.budget.decision import Ruling, Verdict, judge, unavailable_reason
 from cycles_otel.budget.heartbeat import Heartbeat
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
@@ -51,8 +52,11 @@ class Governor:
         self.policy = policy
         self.observer = observer
         self._connection = connection = Connection(config, observe)
-        self.settlement = Settlement(connection, observer)
-        end_with(self, connection, self.settlement.pending)
+        self.settlement = settlement = Settlement(connection, observer)
+        self._asking = asking = set[Future[Admission]]()
+        # A closure over the parts: what the end of this object calls must not keep it alive.
+        self._pending: Pending = lambda: [*asking, *settlement.pending()]
+        end_with(self, connection, self._pending)
 
     async def reserve(self, step: Step) -> Admission:
         """Ask for budget before a step, on the caller's loop.
@@ -61,11 +65,14 @@ class Governor:
         """
         observer = self.observer.reservation(step)
         asked = self._connection.submit(self._reserve(step, observer))
+        self._asking.add(asked)
         try:
             return await background.outcome_of(asked)
         except asyncio.CancelledError:
             asked.add_done_callback(_give_back)
             raise
+        finally:
+            asked.add_done_callback(self._asking.discard)
 
     async def decide(self, step: Step) -> Verdict:
         """Ask whether a step would be allowed, and hold nothing."""
@@ -85,7 +92,11 @@ class Governor:
 
     async def aclose(self) -> None:
         """Wait for what is pending, within a bound, and stop."""
-        await background.settle(self.settlement.pending(), self._connection.flush_timeout)
+        deadline = time.monotonic() + self._connection.flush_timeout
+        # A reserve that nobody waits for any more is pending as well, and then what gives it back.
+        while pending := self._pending():
+            if not await background.settle(pending, max(deadline - time.monotonic(), 0)):
+                break
         await self._connection.aclose()
 
     async def _reserve(self, step: Step, observer: ReservationObserver) -> Admission:
