@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from opentelemetry.metrics import Meter, MeterProvider, get_meter
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
 
 from cycles_otel._version import __version__
 from cycles_otel.telemetry import semconv
@@ -39,6 +39,20 @@ class OpenTelemetryBackend:
             return self._instruments[metric.name]
 
 
+class LastValues:
+    """A gauge that is read whenever it is exported: one that is set is exported once by some versions of the SDK."""
+
+    def __init__(self, meter: Meter, named: Mapping[str, Any]) -> None:
+        self._values: dict[tuple[tuple[str, str], ...], Observation] = {}
+        meter.create_observable_gauge(callbacks=[self._observe], **named)
+
+    def set(self, value: float, attributes: Mapping[str, str], context: object) -> None:
+        self._values[tuple(attributes.items())] = Observation(value, attributes)
+
+    def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        return list(self._values.values())
+
+
 def _create(meter: Meter, metric: Metric) -> Callable[..., None]:
     named: dict[str, Any] = {"name": metric.name, "unit": metric.unit, "description": metric.description}
     if metric.kind is Kind.COUNTER:
@@ -46,5 +60,5 @@ def _create(meter: Meter, metric: Metric) -> Callable[..., None]:
     if metric.kind is Kind.UPDOWNCOUNTER:
         return meter.create_up_down_counter(**named).add
     if metric.kind is Kind.GAUGE:
-        return meter.create_gauge(**named).set
+        return LastValues(meter, named).set
     return meter.create_histogram(**named, explicit_bucket_boundaries_advisory=metric.buckets).record
