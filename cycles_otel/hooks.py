@@ -17,7 +17,7 @@ from cycles_otel import pricing
 from cycles_otel.assembly import observed_governor
 from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
 from cycles_otel.budget.requests import Spend
-from cycles_otel.budget.reservation import Reservation
+from cycles_otel.budget.reservation import Admitted
 from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.budget.subject import Subject
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
@@ -241,17 +241,17 @@ class CyclesRunHooks(GoverningHooks):
         subject = ", ".join(f"{level}={value!r}" for level, value in self._subject.to_body().items())
         return f"CyclesRunHooks({subject}, base_url={self._base_url!r}, {self._governor.policy!r})"
 
-    async def _admit(self, step: Step) -> Reservation | None:
+    async def _admit(self, step: Step) -> Admitted | None:
         """Ask the server; raise if the step must not run."""
         admission = await self._governor.reserve(step)
         raise_unless_it_goes(admission.verdict, step)
-        return admission.reservation
+        return admission.admitted
 
     def _take_step(self, scope: RunScope, step: Step) -> None:
         if not scope.caps.take_step() and not self._governor.policy.dry_run:
             raise self._stopped_by_caps(step, limits.NO_STEPS_LEFT, "the caps of an earlier step allow no more steps")
 
-    def _hold(self, scope: RunScope, reservation: Reservation | None, register: Callable[[], None]) -> None:
+    def _hold(self, scope: RunScope, reservation: Admitted | None, register: Callable[[], None]) -> None:
         """Register what is held, unless the run ended meanwhile: then nothing will run."""
         if scope.closed:
             if reservation is not None:
@@ -259,7 +259,7 @@ class CyclesRunHooks(GoverningHooks):
             raise asyncio.CancelledError
         register()
 
-    async def _cool_down(self, reservation: Reservation | None) -> None:
+    async def _cool_down(self, reservation: Admitted | None) -> None:
         """Wait for the cooldown of the caps; one that is too long is a denial."""
         pause = limits.cooldown_of(reservation.caps if reservation else None)
         if reservation is None or not pause:
@@ -274,7 +274,7 @@ class CyclesRunHooks(GoverningHooks):
         self.observer.reservation(step).denied(reason)
         return denial(step, reason, message)
 
-    def _llm_spend(self, model: str, reservation: Reservation | None) -> Callable[[ModelResponse], Spend]:
+    def _llm_spend(self, model: str, reservation: Admitted | None) -> Callable[[ModelResponse], Spend]:
         started = time.monotonic()
 
         def spend_of(response: ModelResponse) -> Spend:

@@ -27,7 +27,7 @@ from cycles_otel.budget import background
 from cycles_otel.budget.observer import Observer
 from cycles_otel.budget.policy import UnknownSpend
 from cycles_otel.budget.requests import Spend
-from cycles_otel.budget.reservation import Reservation
+from cycles_otel.budget.reservation import Admitted
 from cycles_otel.caps import CapsInForce
 
 logger = logging.getLogger("cycles_otel")
@@ -53,7 +53,7 @@ class HooksWithGoverning(RunHooks[Any]):
 class LlmCall:
     """An LLM call that was let go: its reservation, if it has one, and how its spend is found."""
 
-    reservation: Reservation | None
+    reservation: Admitted | None
     spend_of: Callable[[ModelResponse], Spend]
 
 
@@ -61,7 +61,7 @@ class LlmCall:
 class ToolCall:
     """A tool call that was let go: its reservation, if it has one, its charge, and whether the tool may have begun."""
 
-    reservation: Reservation | None
+    reservation: Admitted | None
     spend: Spend
     started: bool = False
 
@@ -88,7 +88,7 @@ class RunScope:
     caps: CapsInForce = field(default_factory=CapsInForce)
     answered: int = 0
     committed: dict[Unit, int] = field(default_factory=dict)
-    settlements: dict[Future[str], Reservation | None] = field(default_factory=dict)
+    settlements: dict[Future[str], Admitted | None] = field(default_factory=dict)
     closed: bool = False
 
     def llm_started(self, key: object, call: LlmCall) -> None:
@@ -119,13 +119,13 @@ class RunScope:
             self._commit(call.reservation, call.spend)
         return True
 
-    def track(self, settlement: Future[str] | None, reservation: Reservation | None = None) -> None:
+    def track(self, settlement: Future[str] | None, reservation: Admitted | None = None) -> None:
         """Something that the run's end waits for, and the reservation that it settles."""
         if settlement is not None:
             self.settlements[settlement] = reservation
             settlement.add_done_callback(lambda done: self.settlements.pop(done, None))
 
-    def open_reservations(self) -> list[Reservation]:
+    def open_reservations(self) -> list[Admitted]:
         """What the run holds and nobody has begun to settle."""
         calls: list[LlmCall | ToolCall] = list(self.llm_calls.values())
         calls += [call for same_key in self.tool_calls.values() for call in same_key]
@@ -170,7 +170,7 @@ class RunScope:
             if reservation is not None:
                 reservation.observer.settlement_queued()
 
-    def _commit(self, reservation: Reservation, spend: Spend) -> None:
+    def _commit(self, reservation: Admitted, spend: Spend) -> None:
         unit = reservation.step.unit
         self.committed[unit] = self.committed.get(unit, 0) + spend.amount
         self.track(reservation.commit(spend), reservation)
@@ -180,7 +180,7 @@ class RunScope:
         cut_off = isinstance(error, asyncio.CancelledError | InputGuardrailTripwireTriggered)
         call = self.llm_calls[key]
         if cut_off and self.hooks.unknown_spend == "commit_estimate" and call.reservation is not None:
-            self._commit(call.reservation, Spend(call.reservation.amount, "estimate"))
+            self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
         else:
             self._give_back_llm(key, _release_reason(error))

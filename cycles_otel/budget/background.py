@@ -59,6 +59,15 @@ class BackgroundLoop:
             self.generation += 1
         loop.call_soon_threadsafe(loop.stop)
 
+    def stop(self, timeout: float = 1.0) -> None:
+        """Cancel what is left and end the thread, since the interpreter is about to exit; wait ``timeout`` s for it."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            self.generation += 1
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            settle_blocking([self._stopped], timeout)
+
     async def ended(self, generation: int | None) -> None:
         """Wait on the running loop until the thread of a generation is gone, if that was told to stop."""
         if generation in self._ending:

@@ -1,4 +1,4 @@
-"""The connection to one Cycles server: a client on the background loop, its journal, and how both end."""
+"""The connection to one Cycles server: a client on the background loop, its journal, its circuit, and how they end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from runcycles import AsyncCyclesClient, CyclesConfig
+from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
+from cycles_otel.budget.circuit import Circuit
+from cycles_otel.budget.exchange import bounded_client
 from cycles_otel.budget.journal import Journal
+from cycles_otel.budget.observer import Observer
 
 Observe = Callable[[AsyncCyclesClient], AsyncCyclesClient]
 Pending = Callable[[], list[Future[Any]]]
@@ -28,14 +31,17 @@ class Connection:
 
     Parameters
     ----------
+    observer: told about the journal and the circuit.
     observe: wraps a new client so that its calls are seen by telemetry.
     """
 
-    def __init__(self, config: CyclesConfig, observe: Observe) -> None:
-        self.journal = Journal(config)
+    def __init__(self, config: CyclesConfig, observer: Observer, observe: Observe) -> None:
+        self.config = config
+        self.journal = Journal(config, observer.journal_failed)
+        self.circuit = Circuit(self._probe, observer.circuit)
         self.flush_timeout = config.retry_flush_timeout
         self._background = background.shared()
-        self._config = config
+        self._observer = observer
         self._observe = observe
         self._lock = threading.Lock()
         self._generation: int | None = None
@@ -51,14 +57,14 @@ class Connection:
         with self._lock:
             if not self.is_open:
                 self._generation, self._client = self._background.acquire(), None
+                self.circuit = Circuit(self._probe, self._observer.circuit)
                 _flush_when_the_interpreter_exits()
         return self._background.submit(work)
 
     async def client(self) -> AsyncCyclesClient:
         """The client, for work on the background loop."""
         if self._client is None:
-            self._client = self._observe(AsyncCyclesClient(self._config))
-            self.journal.replay(self._client)
+            self._client = self._observe(bounded_client(self.config, self.circuit))
         return self._client
 
     async def aclose(self) -> None:
@@ -70,19 +76,29 @@ class Connection:
             await background.outcome_of(self._background.submit(self._close(client)))
             await self._background.ended(generation)
 
-    def retire(self, pending: Pending) -> None:
+    def retire(self, pending: Pending, abandon: Callable[[], None]) -> None:
         """Close the client when what is pending is over, without anyone who waits for it."""
 
         async def settle_and_close() -> None:
             deadline = time.monotonic() + self.flush_timeout
             while (left := pending()) and (wait := deadline - time.monotonic()) > 0:
                 await _settled(left, wait)
+            abandon()
             await self._close(self._client)
 
         if self.is_open:
             self._background.submit(settle_and_close())
 
+    async def _probe(self) -> CyclesResponse:
+        """Ask for something small that every key may ask for."""
+        client = await self.client()
+        if self.config.tenant:
+            return await client.get_balances(tenant=self.config.tenant)
+        return await client.list_reservations(limit="1")
+
     async def _close(self, client: AsyncCyclesClient | None) -> None:
+        self.circuit.close()
+        self.journal.close()
         if client is not None:
             with contextlib.suppress(OSError, RuntimeError):
                 await client.aclose()
@@ -92,10 +108,15 @@ class Connection:
 _pending_of: weakref.WeakKeyDictionary[Connection, Pending] = weakref.WeakKeyDictionary()
 
 
-def end_with(owner: object, connection: Connection, pending: Pending) -> None:
-    """Close the connection when its owner is collected; at the interpreter's exit wait, bounded, for ``pending``."""
+def end_with(owner: object, connection: Connection, pending: Pending, abandon: Callable[[], None]) -> None:
+    """Close the connection when its owner is collected; at the interpreter's exit wait, bounded, for ``pending``.
+
+    Parameters
+    ----------
+    abandon: leaves what is pending after that to the journal.
+    """
     _pending_of[connection] = pending
-    finalizer = weakref.finalize(owner, connection.retire, pending)
+    finalizer = weakref.finalize(owner, connection.retire, pending, abandon)
     finalizer.atexit = False
 
 
@@ -115,4 +136,5 @@ def _flush() -> None:
     deadline = time.monotonic() + max((connection.flush_timeout for connection, _ in connections), default=0)
     while left := [future for _, pending in connections for future in pending()]:
         if not background.settle_blocking(left, max(deadline - time.monotonic(), 0)):
-            return
+            break
+    background.shared().stop()

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 from runcycles import CyclesResponse
 
+from cycles_otel.budget.circuit import CIRCUIT_OPEN, CircuitOpenError
+
 NO_BUDGET = "BUDGET_NOT_FOUND"
 UNIT_MISMATCH = "UNIT_MISMATCH"
 _NOT_A_DENIAL = {"IDEMPOTENCY_MISMATCH", "RESERVATION_FINALIZED", "MAX_EXTENSIONS_EXCEEDED", UNIT_MISMATCH}
@@ -89,6 +91,8 @@ def unavailable_reason(operation: str, response: CyclesResponse) -> str | None:
     No answer is: no connection, a timeout, 5xx, 429, or anything that is not the protocol's JSON.
     """
     if response.is_transport_error:
+        if isinstance(response.transport_exception, CircuitOpenError):
+            return CIRCUIT_OPEN
         timed_out = isinstance(response.transport_exception, httpx.TimeoutException | TimeoutError)
         return "timeout" if timed_out else "connection_error"
     if response.status >= 500 or response.status == 429:

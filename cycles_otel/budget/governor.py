@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
+from runcycles import CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
+from cycles_otel.budget.circuit import NOT_ASKED
 from cycles_otel.budget.connection import Connection, Observe, Pending, end_with
 from cycles_otel.budget.decision import Ruling, Verdict, judge, unavailable_reason
+from cycles_otel.budget.delivery import Send
 from cycles_otel.budget.heartbeat import Heartbeat
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
 from cycles_otel.budget.policy import Policy
 from cycles_otel.budget.requests import Spend, decide_body, reserve_body
-from cycles_otel.budget.reservation import Reservation
+from cycles_otel.budget.reservation import Admitted, Reservation, Unreserved
 from cycles_otel.budget.settlement import Settlement
 from cycles_otel.budget.step import Step
 
 _SHORT_RETRY_AFTER = 1.0
-_CANNOT_HAVE_ARRIVED = ("ConnectError", "ConnectTimeout")
+_CANNOT_HAVE_ARRIVED = ("ConnectError", "ConnectTimeout", "CircuitOpenError")
 
 
 @dataclass(frozen=True)
 class Admission:
-    """The answer to a step: the verdict, and the reservation if one is held."""
+    """The answer to a step: the verdict, and what is to be settled after it, if anything is."""
 
     verdict: Verdict
-    reservation: Reservation | None = None
+    admitted: Admitted | None = None
 
 
 class Governor:
@@ -51,12 +52,13 @@ class Governor:
     ) -> None:
         self.policy = policy
         self.observer = observer
-        self._connection = connection = Connection(config, observe)
+        self._connection = connection = Connection(config, observer, observe)
         self.settlement = settlement = Settlement(connection, observer)
         self._asking = asking = set[Future[Admission]]()
         # A closure over the parts: what the end of this object calls must not keep it alive.
         self._pending: Pending = lambda: [*asking, *settlement.pending()]
-        end_with(self, connection, self._pending)
+        end_with(self, connection, self._pending, settlement.abandon)
+        settlement.recover()
 
     async def reserve(self, step: Step) -> Admission:
         """Ask for budget before a step, on the caller's loop.
@@ -97,34 +99,36 @@ class Governor:
         while pending := self._pending():
             if not await background.settle(pending, max(deadline - time.monotonic(), 0)):
                 break
+        self.settlement.abandon()
         await self._connection.aclose()
 
     async def _reserve(self, step: Step, observer: ReservationObserver) -> Admission:
-        client = await self._connection.client()
         body = reserve_body(step, self.policy)
-        response = await self._ask("reserve", lambda: client.create_reservation(body), observer)
+        response = await self._ask("reserve", lambda client: client.create_reservation(body), observer)
         verdict = self._judge("reserve", response)
+        if unavailable_reason("reserve", response) and _may_have_arrived(response) and not self.policy.dry_run:
+            self.settlement.reclaim(body, step, observer, self.policy.ttl_ms / 1000)
         if verdict.ruling is not Ruling.GO:
-            return Admission(self._tell(verdict, observer))
+            self._tell(verdict, observer)
+            owed = verdict.ruling is Ruling.GO_UNENFORCED and not self.policy.dry_run
+            return Admission(verdict, Unreserved(step, observer, self.settlement) if owed else None)
         if self.policy.dry_run:
             observer.shadowed(capped=verdict.caps)
             return Admission(verdict)
-        return Admission(verdict, self._grant(step, verdict, client, observer))
+        return Admission(verdict, await self._grant(step, verdict, observer))
 
-    def _grant(
-        self, step: Step, verdict: Verdict, client: AsyncCyclesClient, observer: ReservationObserver
-    ) -> Reservation:
+    async def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
         remaining_ms = verdict.body.get("remaining_ttl_ms")
         reservation = Reservation(
             str(verdict.body["reservation_id"]),
             step,
-            amount=step.amount,
             lease=(remaining_ms if isinstance(remaining_ms, int) else self.policy.ttl_ms) / 1000,
             caps=verdict.caps,
             observer=observer,
             settlement=self.settlement,
         )
-        observer.granted(reservation.id, reservation.amount, capped=verdict.caps)
+        observer.granted(reservation.id, step.amount, capped=verdict.caps)
+        client = await self._connection.client()
 
         async def extend(body: dict[str, Any]) -> CyclesResponse:
             return await client.extend_reservation(reservation.id, body)
@@ -133,8 +137,8 @@ class Governor:
         return reservation
 
     async def _decide(self, step: Step, observer: CallObserver) -> Verdict:
-        client, body = await self._connection.client(), decide_body(step)
-        response = await self._ask("decide", lambda: client.decide(body), observer)
+        body = decide_body(step)
+        response = await self._ask("decide", lambda client: client.decide(body), observer)
         return self._judge("decide", response)
 
     def _judge(self, operation: str, response: CyclesResponse) -> Verdict:
@@ -144,7 +148,7 @@ class Governor:
         )
         return _shadow(verdict) if policy.dry_run else verdict
 
-    def _tell(self, verdict: Verdict, observer: ReservationObserver) -> Verdict:
+    def _tell(self, verdict: Verdict, observer: ReservationObserver) -> None:
         """Say to telemetry how a step that holds no reservation ends its life."""
         if verdict.ruling is Ruling.DENIED:
             observer.denied(verdict.reason)
@@ -156,17 +160,18 @@ class Governor:
             observer.unbudgeted()
         else:
             observer.failed(verdict.reason)
-        return verdict
 
-    async def _ask(
-        self, operation: str, send: Callable[[], Awaitable[CyclesResponse]], observer: CallObserver
-    ) -> CyclesResponse:
+    async def _ask(self, operation: str, send: Send, observer: CallObserver) -> CyclesResponse:
         """Ask, and once more where that helps: after a short Retry-After, or when the reply may have been lost.
 
-        A reserve whose reply is lost may have been granted; the same key gives the same reservation again.
+        A reserve whose reply is lost may have been granted; the same key gives the same reservation again. While the
+        circuit is open nothing is asked.
         """
+        if self._connection.circuit.is_open:
+            return NOT_ASKED
+        client = await self._connection.client()
         with observer.calling(operation):
-            response = await send()
+            response = await send(client)
         lack = unavailable_reason(operation, response)
         pause = _pause_before_asking_again(operation, response) if lack else None
         if lack is None or pause is None:
@@ -174,16 +179,19 @@ class Governor:
         observer.retrying(operation, 1, lack)
         await asyncio.sleep(pause)
         with observer.calling(operation, 1):
-            return await send()
+            return await send(client)
 
 
 def _pause_before_asking_again(operation: str, response: CyclesResponse) -> float | None:
     if response.status == 429:
         retry_after = (response.retry_after_ms_header or 0) / 1000
         return retry_after if 0 < retry_after <= _SHORT_RETRY_AFTER else None
-    if operation != "reserve" or type(response.transport_exception).__name__ in _CANNOT_HAVE_ARRIVED:
-        return None
-    return 0.0
+    return 0.0 if operation == "reserve" and _may_have_arrived(response) else None
+
+
+def _may_have_arrived(response: CyclesResponse) -> bool:
+    """Whether the server may have applied a request that it did not answer."""
+    return response.status != 429 and type(response.transport_exception).__name__ not in _CANNOT_HAVE_ARRIVED
 
 
 def _shadow(verdict: Verdict) -> Verdict:
@@ -197,5 +205,5 @@ def _shadow(verdict: Verdict) -> Verdict:
 
 def _give_back(asked: Future[Admission]) -> None:
     """The step was cancelled before it could start."""
-    if not asked.cancelled() and asked.exception() is None and (reservation := asked.result().reservation):
-        reservation.release("tool_not_run" if reservation.step.origin.tool else "run_cancelled")
+    if not asked.cancelled() and asked.exception() is None and (admitted := asked.result().admitted):
+        admitted.release("tool_not_run" if admitted.step.origin.tool else "run_cancelled")

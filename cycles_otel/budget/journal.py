@@ -1,56 +1,165 @@
-"""Known spend on disk before it is sent, in the journal of ``runcycles``.
+"""Known spend on disk before it is sent: what this process cannot settle, a later one does.
 
-The format and the directory are those of the client library (``CYCLES_JOURNAL_DIR``, in the home directory by
-default), whose engine replays at the next start what a process left behind.
+Format, file names and directory are those of the client library (``CYCLES_JOURNAL_DIR``, in the home directory by
+default), so that either can replay what the other left. To a record we add, for ourselves, which process it belongs
+to, and the trace that its settlement is linked to. A record survives the death of the process, not that of the machine.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runcycles import AsyncCyclesClient, CyclesConfig
+from runcycles import CyclesConfig
 from runcycles.journal import CommitJournal, PendingCommitRecord, auth_fingerprint, default_journal_dir
-from runcycles.retry import AsyncCommitRetryEngine
+
+from cycles_otel.budget.ownership import Owner
+
+_VERSION = 1
+_OURS = "cycles_otel"
+_LONGEST_FLOOR = 3600.0
+
+
+@dataclass(frozen=True)
+class KnownSpend:
+    """A spend that is known and not settled yet.
+
+    Parameters
+    ----------
+    id: of the reservation, or of the step where there is none.
+    commit: the body of the commit; None where it is charged by an event.
+    charge: the body of the event that charges it where the commit cannot; it has the commit's key.
+    not_before: when the server may be asked again, in s since the epoch, as it demanded.
+    link: the trace that the settlement is linked to, as a ``traceparent``.
+    """
+
+    id: str
+    commit: Mapping[str, Any] | None
+    charge: Mapping[str, Any] | None
+    not_before: float | None = None
+    link: str | None = None
+
+    @property
+    def pause(self) -> float:
+        """How long the server must not be asked, in s; a floor that lies absurdly far away counts as an hour."""
+        return 0.0 if self.not_before is None else min(max(self.not_before - time.time(), 0.0), _LONGEST_FLOOR)
 
 
 class Journal:
-    """The journal of one server and one identity; it does nothing where the config disables it."""
+    """The journal of one server and one identity; it does nothing where the config disables it.
 
-    def __init__(self, config: CyclesConfig) -> None:
-        self._config = config
-        self._journal: CommitJournal | None = None
-        self._engine: AsyncCommitRetryEngine | None = None
+    Parameters
+    ----------
+    failed: told of an error that kept a spend from being written.
+    """
+
+    def __init__(self, config: CyclesConfig, failed: Callable[[OSError], None]) -> None:
+        self._base_url = config.base_url
+        self._failed = failed
+        self._records: CommitJournal | None = None
         if config.journal_enabled:
             base = Path(config.journal_dir) if config.journal_dir else default_journal_dir()
-            self._journal = CommitJournal(base / auth_fingerprint(config.base_url, config.api_key, config.tenant))
+            self._records = CommitJournal(base / auth_fingerprint(config.base_url, config.api_key, config.tenant))
+            self._owner = Owner(self._records.directory)
 
-    def replay(self, client: AsyncCyclesClient) -> None:
-        """Settle what an earlier process left; must be called on a running loop, before anything is recorded."""
-        self._engine = AsyncCommitRetryEngine(self._config)
-        self._engine.set_client(client)
+    def record(self, spend: KnownSpend) -> bool:
+        """Note a spend, or what is new about it; False where it is not on disk."""
+        if self._records is None:
+            return False
+        try:
+            self._write(self._records.directory, spend)
+        except OSError as error:
+            self._failed(error)
+            return False
+        return True
 
-    def record_commit(self, reservation_id: str, commit: dict[str, Any], charge: dict[str, Any]) -> None:
-        """Note a commit before it is sent, with the event that charges it should the reservation be gone."""
-        self._record(reservation_id, "commit", commit, charge)
-
-    def record_charge(self, record_id: str, charge: dict[str, Any]) -> None:
-        """Note that the spend is charged by an event."""
-        self._record(record_id, "event", None, charge)
-
-    def discard(self, record_id: str) -> None:
+    def discard(self, spend_id: str) -> None:
         """Forget a spend that is settled."""
-        if self._journal is not None:
-            self._journal.discard(record_id)
+        if self._records is not None:
+            self._records.discard(spend_id)
 
-    def _record(self, record_id: str, mode: str, commit: dict[str, Any] | None, charge: dict[str, Any]) -> None:
-        if self._journal is not None:
-            self._journal.record(
-                PendingCommitRecord(
-                    reservation_id=record_id,
-                    base_url=self._config.base_url,
-                    mode=mode,
-                    commit_body=commit,
-                    event_fallback_body=charge,
-                )
-            )
+    def has_records(self) -> bool:
+        """Whether anything is noted at all, by whichever process."""
+        if self._records is None:
+            return False
+        with contextlib.suppress(OSError):
+            return any(name.endswith(".json") for name in os.listdir(self._records.directory))
+        return False
+
+    def take_over(self) -> list[KnownSpend]:
+        """What processes that are gone left behind; from now on it belongs to this one.
+
+        What cannot be read is put aside by the client library, under ``*.corrupt``, and logged.
+        """
+        if self._records is None:
+            return []
+        with self._owner.taking_over() as may:
+            if not may:
+                return []
+            left = [self._spend_of(entry) for entry in self._records.load_pending(self._base_url)]
+            taken = [spend for spend, owner in left if owner is None or not self._owner.is_alive(owner)]
+            for spend in taken:
+                self.record(spend)
+        return taken
+
+    def close(self) -> None:
+        """What is still noted may be taken over by another process."""
+        if self._records is not None:
+            self._owner.resign()
+
+    def _write(self, directory: Path, spend: KnownSpend) -> None:
+        owner = self._owner.name
+        record = {
+            "version": _VERSION,
+            "reservation_id": spend.id,
+            "base_url": self._base_url,
+            "mode": "event" if spend.commit is None else "commit",
+            "commit_body": spend.commit,
+            "event_fallback_body": spend.charge,
+            "recorded_at_ms": int(time.time() * 1000),
+            "not_before_ms": None if spend.not_before is None else int(spend.not_before * 1000),
+            _OURS: {"owner": owner, "link": spend.link},
+        }
+        path = directory / _file_name(spend.id)
+        unfinished = directory / f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            os.replace(unfinished, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
+            raise
+
+    def _spend_of(self, entry: PendingCommitRecord) -> tuple[KnownSpend, str | None]:
+        ours = self._ours(entry.reservation_id)
+        not_before = None if entry.not_before_ms is None else entry.not_before_ms / 1000
+        commit = entry.commit_body if entry.mode == "commit" else None
+        spend = KnownSpend(entry.reservation_id, commit, entry.event_fallback_body, not_before, _text(ours, "link"))
+        return spend, _text(ours, "owner")
+
+    def _ours(self, spend_id: str) -> Mapping[str, Any]:
+        assert self._records is not None
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads((self._records.directory / _file_name(spend_id)).read_text(encoding="utf-8"))
+            if isinstance(record, dict) and isinstance(record.get(_OURS), dict):
+                return dict(record[_OURS])
+        return {}
+
+
+def _file_name(spend_id: str) -> str:
+    """The name that the protocol's recovery profile prescribes."""
+    return f"v2-{hashlib.sha256(spend_id.encode('utf-8')).hexdigest()}.json"
+
+
+def _text(of: Mapping[str, Any], name: str) -> str | None:
+    value = of.get(name)
+    return value if isinstance(value, str) else None

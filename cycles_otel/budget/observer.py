@@ -32,6 +32,15 @@ class CallObserver(Protocol):
     def retrying(self, operation: Operation, attempt: int, error_type: str) -> None:
         """The request is about to be sent again, for the ``attempt``-th time."""
 
+    def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
+        """What this process used without a reservation, or another one left, is charged; the outcome as in ``settled``.
+
+        ``charged`` is None where it is not known yet.
+        """
+
+    def link(self) -> str | None:
+        """What a later process links its settlement to, as a ``traceparent``."""
+
 
 class ReservationObserver(CallObserver, Protocol):
     """Told about the life of one reservation, from before the reserve until it is settled."""
@@ -110,6 +119,9 @@ class Observer(Protocol):
     def call(self, step: Step) -> CallObserver:
         """A step is about to ask for a decision or to record an event; called in the context of the step."""
 
+    def recovered(self, charge: Mapping[str, Any], link: str | None) -> CallObserver:
+        """A spend that another process left is about to be settled; ``charge`` is the body of its event."""
+
     def unguarded(self, action: Action, origin: Origin, error_type: str) -> None:
         """An admission went through without an answer from the server."""
 
@@ -118,6 +130,12 @@ class Observer(Protocol):
 
     def backlog(self, pending: int, oldest: float | None) -> None:
         """How many settlements wait in the journal, and the age of the oldest in seconds."""
+
+    def journal_failed(self, error: OSError) -> None:
+        """A known spend could not be written to the journal; its settlement is tried all the same."""
+
+    def circuit(self, is_open: bool) -> None:
+        """A circuit opened: steps do not ask the server for now; or it closed."""
 
 
 class _Silent:
@@ -128,6 +146,12 @@ class _Silent:
 
     def reservation(self, step: Step) -> ReservationObserver:
         return self
+
+    def recovered(self, charge: Mapping[str, Any], link: str | None) -> CallObserver:
+        return self
+
+    def link(self) -> str | None:
+        return None
 
     def call(self, step: Step) -> CallObserver:
         return self
@@ -141,7 +165,7 @@ class _Silent:
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    ended = unguarded = configured = backlog = _nothing
+    ended = unguarded = configured = backlog = journal_failed = circuit = charged = _nothing
     granted = denied = would_deny = shadowed = unenforced = unbudgeted = failed = _nothing
     heartbeat = heartbeat_failed = retrying = usage = price_unknown = settled = settlement_queued = _nothing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +68,12 @@ def event_body(step: Step) -> dict[str, Any]:
 def release_body(step: Step, reason: str) -> dict[str, Any]:
     """``POST /v1/reservations/{id}/release``."""
     return {"idempotency_key": step.idempotency_key("release"), "reason": reason[:256]}
+
+
+def release_body_of(commit: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """The release that follows a commit which another process could not settle."""
+    key = str(commit["idempotency_key"]).removesuffix("-commit")
+    return {"idempotency_key": f"{key}-release", "reason": reason}
 
 
 def extend_body(step: Step, sequence: int, extend_by_ms: int) -> dict[str, Any]:

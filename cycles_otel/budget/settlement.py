@@ -1,8 +1,7 @@
 """Settlement: commits, releases and charges, in the background, until the server has answered each.
 
 What is known to be spent is journaled before it is sent. A failure that may pass is tried again for as long as the
-process lives, after that by the next process that opens the journal. A commit whose reservation is gone, or that is
-refused for good, is charged by an event under the commit's own key, so that the server takes it once at most.
+process lives, after that by the next process that opens the journal.
 """
 
 from __future__ import annotations
@@ -11,25 +10,26 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 from runcycles import CyclesResponse
 
+from cycles_otel.budget.charging import COMMITTED, QUEUED, Charged, Charging, Claim
 from cycles_otel.budget.connection import Connection
-from cycles_otel.budget.decision import unavailable_reason
-from cycles_otel.budget.observer import CallObserver, Observer
-from cycles_otel.budget.requests import Spend, charge_body, commit_body, event_body, release_body
+from cycles_otel.budget.delivery import Delivery
+from cycles_otel.budget.journal import KnownSpend
+from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
+from cycles_otel.budget.requests import Spend, charge_body, commit_body, event_body, release_body, release_body_of
 from cycles_otel.budget.reservation import Reservation
 from cycles_otel.budget.step import Step
 
 logger = logging.getLogger("cycles_otel")
 
-COMMITTED, RELEASED, EXPIRED, LOST = "committed", "released", "expired", "lost"
-SETTLED_BY_EVENT, QUEUED = "settled_by_event", "queued"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
-_MAY_PASS = (401, 403)
+RELEASED, EXPIRED = "released", "expired"
+_AUDIT_TIMEOUT = 30.0
+_REPORT_INTERVAL = 1.0
 
 
 class Settlement:
@@ -37,10 +37,13 @@ class Settlement:
 
     def __init__(self, connection: Connection, observer: Observer) -> None:
         self._connection = connection
-        self._journal = connection.journal
         self._observer = observer
+        self._delivery = Delivery(connection)
+        self._charging = Charging(connection.journal, self._delivery)
         self._lock = threading.RLock()
         self._pending: dict[Future[Any], float] = {}
+        self._orphans: set[Future[str]] = set()
+        self._reporting: asyncio.Task[None] | None = None
 
     def commit(self, reservation: Reservation, spend: Spend) -> Future[str]:
         """Charge a spend on a reservation; the result is the outcome."""
@@ -50,20 +53,42 @@ class Settlement:
         """Give a reservation back; the result is the outcome."""
         return self._start(self._release(reservation, reason))
 
-    def charge(self, step: Step, spend: Spend) -> Future[str]:
-        """Charge, by an event, a step that ran without a reservation."""
-        return self._start(self._charge_unreserved(step, spend))
+    def charge(self, step: Step, spend: Spend, observer: CallObserver | None = None) -> Future[str]:
+        """Charge, by an event, a step that ran without a reservation; the result is the outcome."""
+        return self._start(self._charge(step, spend, observer or self._observer.call(step)))
 
     def record(self, step: Step) -> Future[str]:
         """Record, by an event, something that happened; a failure is observed and forgotten."""
         return self._start(self._record(step, self._observer.call(step)))
+
+    def reclaim(self, reserve: dict[str, Any], step: Step, observer: ReservationObserver, lease: float) -> None:
+        """Give back what the server may have granted without its reply being seen; nobody waits for that.
+
+        Parameters
+        ----------
+        reserve: the body of the reserve, whose key gives the same reservation again.
+        lease: after so many seconds it has expired by itself.
+        """
+        future = self._connection.submit(self._reclaim(reserve, step, observer, lease))
+        self._orphans.add(future)
+        future.add_done_callback(self._orphans.discard)
+
+    def recover(self) -> None:
+        """Settle what processes that are gone left in the journal."""
+        if self._connection.journal.has_records():
+            self._start(self._take_over())
 
     def pending(self) -> list[Future[Any]]:
         """What is not settled yet."""
         with self._lock:
             return list(self._pending)
 
-    def _start(self, work: Any) -> Future[str]:
+    def abandon(self) -> None:
+        """Leave what is pending to the journal, and what may be orphaned to its lease."""
+        for future in [*self.pending(), *self._orphans]:
+            future.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, str]) -> Future[str]:
         future: Future[str] = self._connection.submit(work)
         with self._lock:
             self._pending[future] = time.monotonic()
@@ -73,126 +98,94 @@ class Settlement:
     def _finished(self, future: Future[Any]) -> None:
         with self._lock:
             self._pending.pop(future, None)
-            oldest = next(iter(self._pending.values()), None)
-            left = len(self._pending)
-        self._observer.backlog(left, None if oldest is None else time.monotonic() - oldest)
+        self._tell_backlog()
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("A settlement failed by an error of this package.", exc_info=error)
 
     async def _commit(self, reservation: Reservation, spend: Spend) -> str:
-        try:
-            return await self._commit_or_charge(reservation, spend)
-        except asyncio.CancelledError:
-            # The loop ends: the journal keeps the spend for the next process.
-            reservation.observer.settled(QUEUED, actual=spend.amount, source=spend.source)
-            raise
-
-    async def _commit_or_charge(self, reservation: Reservation, spend: Spend) -> str:
         _stop_heartbeat(reservation)
-        body = commit_body(reservation.step, spend)
-        self._journal.record_commit(reservation.id, body, charge_body(reservation.step, spend))
-        client = await self._connection.client()
-        response = await self._until_answered(
-            "commit", lambda: client.commit_reservation(reservation.id, body), reservation.observer, source=spend.source
+        step, observer = reservation.step, reservation.observer
+        known = KnownSpend(reservation.id, commit_body(step, spend), charge_body(step, spend), link=observer.link())
+        release = release_body(step, "commit_refused")
+        charged = await self._charged(Claim(known, observer, spend.source, release, lane=step.origin.run_id))
+        otherwise_released = 0 if charged.outcome == COMMITTED else step.amount
+        observer.settled(
+            charged.outcome,
+            actual=spend.amount,
+            charged=_charged_amount(charged, spend.amount),
+            released=charged.amount("released", otherwise_released) if charged.in_ledger else None,
+            source=spend.source,
         )
-        outcome = COMMITTED if response.is_success else LOST
-        if outcome == LOST and _code(response) != "RESERVATION_FINALIZED":
-            outcome, response = await self._charge_instead(reservation, spend, expired=response.status == 410)
-        self._journal.discard(reservation.id)
-        _settled(reservation, outcome, spend, response)
-        return outcome
+        return charged.outcome
 
-    async def _charge_instead(
-        self, reservation: Reservation, spend: Spend, *, expired: bool
-    ) -> tuple[str, CyclesResponse]:
-        """Charge by an event what the commit could not; a reservation that still stands is given back after it."""
-        outcome, response = await self._charge(reservation.id, reservation.step, spend, reservation.observer)
-        if not expired:
-            await self._send_release(reservation, "commit_refused")
-        return outcome, response
+    async def _charge(self, step: Step, spend: Spend, observer: CallObserver) -> str:
+        known = KnownSpend(step.key, None, charge_body(step, spend), link=observer.link())
+        charged = await self._charged(Claim(known, observer, spend.source, lane=step.origin.run_id))
+        amount = _charged_amount(charged, spend.amount)
+        observer.charged(charged.outcome, actual=spend.amount, charged=amount, source=spend.source)
+        return charged.outcome
 
-    async def _charge(
-        self, record_id: str, step: Step, spend: Spend, observer: CallObserver
-    ) -> tuple[str, CyclesResponse]:
-        body = charge_body(step, spend)
-        self._journal.record_charge(record_id, body)
-        client = await self._connection.client()
-        response = await self._until_answered("event", lambda: client.create_event(body), observer, source=spend.source)
-        self._journal.discard(record_id)
-        return SETTLED_BY_EVENT if response.is_success else LOST, response
+    async def _take_over(self) -> str:
+        for known in self._connection.journal.take_over():
+            self._start(self._recover(known))
+        return "taken over"
 
-    async def _charge_unreserved(self, step: Step, spend: Spend) -> str:
-        outcome, _ = await self._charge(step.key, step, spend, self._observer.call(step))
-        return outcome
+    async def _recover(self, known: KnownSpend) -> str:
+        body = known.charge or known.commit or {}
+        observer = self._observer.recovered(body, known.link)
+        release = release_body_of(known.commit, "commit_refused") if known.commit else None
+        charged = await self._charged(Claim(known, observer, release=release))
+        actual = _actual_amount(body)
+        observer.charged(charged.outcome, actual=actual, charged=_charged_amount(charged, actual), source=None)
+        return charged.outcome
+
+    async def _charged(self, claim: Claim) -> Charged:
+        self._report()
+        return await self._charging.charge(claim)
 
     async def _release(self, reservation: Reservation, reason: str) -> str:
         _stop_heartbeat(reservation)
-        response = await self._send_release(reservation, reason)
-        outcome = RELEASED if response.is_success else EXPIRED
-        reservation.observer.settled(outcome, released=_amount(response, "released", 0))
+        body, observer = release_body(reservation.step, reason), reservation.observer
+        try:
+            response = await self._charging.give_back(reservation.id, body, observer, reservation.lease)
+        except asyncio.CancelledError:
+            response = None
+        outcome = RELEASED if response is not None and response.is_success else EXPIRED
+        observer.settled(outcome, released=Charged(outcome, response or CyclesResponse(status=0)).amount("released", 0))
         return outcome
 
-    async def _send_release(self, reservation: Reservation, reason: str) -> CyclesResponse:
-        """Without an answer for the length of a lease the reservation has expired by itself."""
-        body = release_body(reservation.step, reason)
-        client = await self._connection.client()
-        return await self._until_answered(
-            "release",
-            lambda: client.release_reservation(reservation.id, body),
-            reservation.observer,
-            deadline=time.monotonic() + reservation.lease,
-            reason=reason,
+    async def _reclaim(self, reserve: dict[str, Any], step: Step, observer: ReservationObserver, lease: float) -> str:
+        response = await self._delivery.until_answered(
+            "reserve", lambda client: client.create_reservation(reserve), observer, pause=1.0, timeout=lease
         )
+        reservation_id = (response.body or {}).get("reservation_id") if response is not None else None
+        if isinstance(reservation_id, str):
+            await self._charging.give_back(reservation_id, release_body(step, "reply_lost"), observer, lease)
+        return "reclaimed"
 
     async def _record(self, step: Step, observer: CallObserver) -> str:
-        client, body = await self._connection.client(), event_body(step)
-        deadline = time.monotonic() + _LONGEST_PAUSE
-        response = await self._until_answered("event", lambda: client.create_event(body), observer, deadline=deadline)
-        return "recorded" if response.is_success else "refused"
+        body = event_body(step)
+        response = await self._delivery.until_answered(
+            "event", lambda client: client.create_event(body), observer, timeout=_AUDIT_TIMEOUT
+        )
+        return "recorded" if response is not None and response.is_success else "refused"
 
-    async def _until_answered(
-        self,
-        operation: str,
-        send: Callable[[], Awaitable[CyclesResponse]],
-        observer: CallObserver,
-        *,
-        deadline: float | None = None,
-        source: str | None = None,
-        reason: str | None = None,
-    ) -> CyclesResponse:
-        """Send until the answer is one, with a growing pause, or until ``deadline`` on the monotonic clock."""
-        attributes = {"amount.source": source} if source else {"release.reason": reason} if reason else {}
-        attempt, pause = 0, _FIRST_PAUSE
-        while True:
-            with observer.calling(operation, attempt, **attributes):
-                response = await send()
-            lack = _passing_failure(operation, response)
-            pause = max(pause, (response.retry_after_ms_header or 0) / 1000)
-            if lack is None or (deadline is not None and time.monotonic() + pause > deadline):
-                return response
-            attempt += 1
-            observer.retrying(operation, attempt, lack)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+    def _report(self) -> None:
+        """Tell the age of the oldest settlement for as long as there is one."""
+        reporting = self._reporting
+        if reporting is None or reporting.done() or reporting.get_loop() is not asyncio.get_running_loop():
+            self._reporting = asyncio.create_task(self._report_on_and_on())
 
+    async def _report_on_and_on(self) -> None:
+        while self.pending():
+            await asyncio.sleep(_REPORT_INTERVAL)
+            self._tell_backlog()
 
-def _passing_failure(operation: str, response: CyclesResponse) -> str | None:
-    """The reason for which it is worth asking again: no answer, or a key that an operator may mend."""
-    if response.status in _MAY_PASS:
-        return _code(response)
-    return unavailable_reason(operation, response)
-
-
-def _settled(reservation: Reservation, outcome: str, spend: Spend, response: CyclesResponse) -> None:
-    reservation.observer.settled(
-        outcome,
-        actual=spend.amount,
-        charged=0 if outcome == LOST else _amount(response, "charged", spend.amount),
-        released=_amount(response, "released", 0 if outcome == COMMITTED else reservation.amount),
-        source=spend.source,
-    )
-    if outcome == LOST:
-        logger.error("A spend could not be charged: the server refused it with %s.", _code(response))
+    def _tell_backlog(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._pending.values()), None)
+            left = len(self._pending)
+        self._observer.backlog(left, None if oldest is None else time.monotonic() - oldest)
 
 
 def _stop_heartbeat(reservation: Reservation) -> None:
@@ -200,10 +193,14 @@ def _stop_heartbeat(reservation: Reservation) -> None:
         reservation.heartbeat.stop()
 
 
-def _amount(response: CyclesResponse, name: str, otherwise: int) -> int:
-    value = (response.body or {}).get(name)
-    return int(value["amount"]) if isinstance(value, dict) and isinstance(value.get("amount"), int) else otherwise
+def _charged_amount(charged: Charged, actual: int) -> int | None:
+    """What the ledger took; None where that is not known yet."""
+    if charged.in_ledger:
+        return charged.amount("charged", actual)
+    return None if charged.outcome == QUEUED else 0
 
 
-def _code(response: CyclesResponse) -> str:
-    return str((response.body or {}).get("error") or response.status)
+def _actual_amount(body: Any) -> int:
+    actual = body.get("actual")
+    amount = actual.get("amount") if isinstance(actual, dict) else None
+    return amount if isinstance(amount, int) else 0

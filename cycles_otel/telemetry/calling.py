@@ -21,12 +21,14 @@ class Calling:
     context: the parent of the request's span.
     attempt: counts the retries of the request from 0.
     attributes: further facts for its span, by their full keys.
+    link: the trace that its span is linked to, as a ``traceparent``.
     """
 
     facts: Facts
     context: Context
     attempt: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    link: str | None = None
     _tokens: list[Token[Calling | None]] = field(default_factory=list, init=False, compare=False)
 
     def __enter__(self) -> None:

@@ -26,6 +26,7 @@ from cycles_otel.telemetry.calling import Calling, current_calling
 from cycles_otel.telemetry.exchange import OPERATIONS, Endpoint, Reply, Request, read_reply
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
+from cycles_otel.telemetry.linking import links_to
 from cycles_otel.telemetry.recorder import Recorder, default_recorder
 from cycles_otel.telemetry.reservations import Tries
 
@@ -108,7 +109,8 @@ class ApiCall:
             return
         attributes = spans.start_attributes(request, self._facts, calling, resent)
         name = spans.span_name(semconv.OPERATION_SPANS[request.operation], self._facts.kind)
-        self._span = self._recorder.start_span(name, SpanKind.CLIENT, parent, attributes)
+        links = links_to(calling.link) if calling is not None and calling.link else None
+        self._span = self._recorder.start_span(name, SpanKind.CLIENT, parent, attributes, links)
         self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
 
     def _known_facts(self, calling: Calling | None) -> Facts:

@@ -16,6 +16,7 @@ from cycles_otel.telemetry import log, semconv
 from cycles_otel.telemetry.calling import Calling
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Attributes, Facts, caps_attributes
+from cycles_otel.telemetry.linking import link_text
 from cycles_otel.telemetry.recorder import Recorder
 from cycles_otel.telemetry.schema import Metric
 from cycles_otel.telemetry.spans import span_name
@@ -28,18 +29,44 @@ def call_facts(attributes: Mapping[str, Any]) -> Attributes:
 
 
 class StepCalls:
-    """Observes the calls of a step without a reservation: its parent is the span that is current where it is made."""
+    """Observes the calls of a step without a reservation.
 
-    def __init__(self, step: Step) -> None:
-        self._facts = Facts.of_step(step)
-        self._context = context.get_current()
+    Parameters
+    ----------
+    parent: holds the parent of their spans, by default the span that is current where this is made.
+    link: the trace that their spans are linked to, as a ``traceparent``.
+    """
+
+    def __init__(
+        self, recorder: Recorder, facts: Facts, parent: context.Context | None = None, link: str | None = None
+    ) -> None:
+        self._recorder = recorder
+        self._facts = facts
+        self._context = context.get_current() if parent is None else parent
+        self._link = link
 
     def calling(self, operation: str, attempt: int = 0, **attributes: Any) -> AbstractContextManager[None]:
         """Around one HTTP request; see ``CallObserver``."""
-        return Calling(self._facts, self._context, attempt, call_facts(attributes))
+        return Calling(self._facts, self._context, attempt, call_facts(attributes), self._link)
 
     def retrying(self, operation: str, attempt: int, error_type: str) -> None:
         """There is no span of a reservation to note it on: the span of the next try counts it."""
+
+    def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
+        """What was used without a reservation, or left by another process, is charged."""
+        count_charge(self._recorder, self._facts, trace.get_current_span(self._context), outcome, source)
+
+    def link(self) -> str | None:
+        """What a later process links its settlement to."""
+        return self._link or link_text(trace.get_current_span(self._context))
+
+
+def count_charge(recorder: Recorder, facts: Facts, span: trace.Span, outcome: str, source: str | None) -> None:
+    """Count a charge that belongs to no reservation of this process."""
+    with recorder.contained("metrics", "the metrics of a charge"):
+        recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, (facts.kind, outcome, source or ""), Exemplar.of(span))
+    if outcome == semconv.LOST:
+        log.settlement_failed(facts, span, outcome)
 
 
 class ReservationLife:
@@ -133,6 +160,14 @@ class ReservationLife:
         for kind, count in tokens.items():
             if kind in semconv.VALUES[semconv.TOKEN_TYPE] and count > 0:
                 self._record(semconv.TOKENS, count, (kind, self._facts.agent, self._facts.name))
+
+    def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
+        """What was used unenforced is charged, after the life has ended."""
+        count_charge(self._recorder, self._facts, self._span, outcome, source)
+
+    def link(self) -> str | None:
+        """What a later process links its settlement to."""
+        return link_text(self._span)
 
     def price_unknown(self, model: str) -> None:
         """No price is known for the model."""

@@ -26,6 +26,11 @@ def settlement_failed(facts: Facts, span: Span, outcome: str) -> None:
     logger.warning("Settlement of %s %s failed: %s", facts.kind, facts.name, outcome, extra=_extra(facts, span))
 
 
+def journal_failed(error: OSError) -> None:
+    """A known spend is not on disk: only this process can settle it."""
+    logger.warning("A spend could not be written to the journal (%s): it is lost if this process dies now", error)
+
+
 def _extra(facts: Facts, span: Span) -> dict[str, str | None]:
     trace_context = span.get_span_context()
     ids = {"trace_id": format_trace_id(trace_context.trace_id), "span_id": format_span_id(trace_context.span_id)}

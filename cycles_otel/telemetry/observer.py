@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
+from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from cycles_otel._version import __version__
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver, RunObserver
@@ -42,7 +45,11 @@ class TelemetryObserver:
 
     def call(self, step: Step) -> CallObserver:
         """A step is about to ask for a decision or to record an event."""
-        return StepCalls(step)
+        return StepCalls(self._recorder, Facts.of_step(step))
+
+    def recovered(self, charge: Mapping[str, Any], link: str | None) -> CallObserver:
+        """A spend that another process left is about to be settled, in a trace of its own."""
+        return StepCalls(self._recorder, Facts.of_body(charge), Context(), link)
 
     def unguarded(self, action: Action, origin: Origin, error_type: str) -> None:
         """An admission went through without an answer from the server."""
@@ -64,6 +71,17 @@ class TelemetryObserver:
         with self._recorder.contained("metrics", "the backlog"):
             self._recorder.metrics.record(semconv.BACKLOG, pending)
             self._recorder.metrics.record(semconv.OLDEST, oldest or 0.0)
+
+    def journal_failed(self, error: OSError) -> None:
+        """A known spend could not be written to the journal."""
+        with self._recorder.contained("metrics", "the failures of the journal"):
+            self._recorder.metrics.record(semconv.JOURNAL_FAILURES, 1, (type(error).__name__,))
+        log.journal_failed(error)
+
+    def circuit(self, is_open: bool) -> None:
+        """A circuit opened or closed."""
+        with self._recorder.contained("metrics", "the circuits"):
+            self._recorder.metrics.record(semconv.CIRCUITS_OPEN, 1 if is_open else -1)
 
 
 def default_observer() -> Observer:

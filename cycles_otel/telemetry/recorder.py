@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind
 
 from cycles_otel._version import __version__
 from cycles_otel.telemetry import semconv
@@ -105,10 +105,15 @@ class Recorder:
         return not (self.metrics.is_routed or self.traces)
 
     def start_span(
-        self, name: str, kind: SpanKind, context: Context | None, attributes: Mapping[str, Any] | None
+        self,
+        name: str,
+        kind: SpanKind,
+        context: Context | None,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None = None,
     ) -> Span:
         """Start a span; ``context`` holds its parent, by default the current one."""
-        return self._tracer.start_span(name, context, kind, attributes)
+        return self._tracer.start_span(name, context, kind, attributes, links)
 
     def _backends(self, route: str) -> list[Backend]:
         backends: list[Backend] = []

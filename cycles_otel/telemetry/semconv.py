@@ -206,6 +206,7 @@ VALUES: dict[str, tuple[str, ...]] = {
         "requested",
         "shutdown",
         "commit_refused",
+        "reply_lost",
     ),
     HEARTBEAT_DISPOSITION: ("retry", "stop"),
     TOKEN_TYPE: ("input", "output", "cached", "reasoning"),
@@ -267,7 +268,7 @@ SETTLEMENT_COUNT = _counter(
     "settlements",
     "settlement",
     (ACTION_KIND, RESERVATION_OUTCOME, AMOUNT_SOURCE),
-    "How reservations ended; lost must be 0.",
+    "How reservations ended, and how what was used without one was charged; lost must be 0.",
     exemplars=True,
 )
 UNENFORCED_STEPS = _counter(
@@ -292,6 +293,17 @@ HEARTBEAT_MARGIN_SECONDS = _histogram(
 )
 HEARTBEAT_FAILURES = _counter(
     "heartbeat.failures", "failure", (ERROR_TYPE, HEARTBEAT_DISPOSITION), "Heartbeats that failed."
+)
+JOURNAL_FAILURES = _counter(
+    "journal.failures", "failure", (ERROR_TYPE,), "Known spends that could not be written to the journal."
+)
+CIRCUITS_OPEN = Metric(
+    "cycles.client.circuits.open",
+    Kind.UPDOWNCOUNTER,
+    "{circuit}",
+    (),
+    "Connections whose steps do not ask the server for now, since it gives no answer.",
+    multiprocess="livesum",
 )
 BACKLOG = _gauge("client.settlement.backlog", "{commit}", (), "Settlements that wait in the journal.", "livesum")
 OLDEST = _gauge("client.settlement.oldest", "s", (), "Age of the oldest settlement in the journal.", "livemax")
@@ -337,7 +349,7 @@ METRICS = (
     *(AMOUNT_DENIED_TOTAL, AMOUNT_UNCHARGED_TOTAL, TOKENS),
     *(SETTLEMENT_COUNT, UNENFORCED_STEPS, UNBUDGETED_STEPS, PRICE_UNKNOWN),
     *(RESERVATIONS_ACTIVE, RESERVATION_DURATION, ESTIMATE_RATIO),
-    *(HEARTBEAT_MARGIN_SECONDS, HEARTBEAT_FAILURES, BACKLOG, OLDEST),
+    *(HEARTBEAT_MARGIN_SECONDS, HEARTBEAT_FAILURES, BACKLOG, OLDEST, JOURNAL_FAILURES, CIRCUITS_OPEN),
     *(RUNS, *RUN_AMOUNTS.values(), LEAKED),
     *(TELEMETRY_DROPPED, INFO),
     *(*BUDGETS.values(), BUDGET_OVER_LIMIT, BUDGET_OBSERVED),

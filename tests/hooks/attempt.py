@@ -53,7 +53,8 @@ class Outcome:
     ran: whether the model, or the tool, was called.
     error: what the run raised.
     asked: the requests in which the step was put to the server.
-    before, after: what the ledger held of the step's unit when the step was asked for, and when the run was over.
+    before, after: what the ledger held of the step's unit when the step was asked for, and when all was settled.
+    charged: what was charged by events, in the step's unit, since the step was asked for.
     """
 
     ran: bool
@@ -61,6 +62,7 @@ class Outcome:
     asked: list[LoggedRequest]
     before: tuple[object, ...]
     after: tuple[object, ...]
+    charged: list[int]
 
     @property
     def tripped(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class Attempt:
         self._arrange = arrange
         self._before: tuple[object, ...] = ()
         self._asked_before = 0
+        self._events_before = 0
 
     async def make(self, *, tenant: str = "acme", connection: dict[str, Any] | None = None, **options: Any) -> Outcome:
         """Make the attempt, with these ``options`` for the hooks or the guardrail."""
@@ -92,18 +95,19 @@ class Attempt:
         if self.kind is GUARDRAIL:
             return await self._under_a_guardrail(settings)
         async with CyclesRunHooks(settle_timeout=0.2, **settings) as hooks:
-            return await (self._tool_step(hooks) if self.kind is TOOL else self._llm_step(hooks))
+            ran, error = await (self._tool_step(hooks) if self.kind is TOOL else self._llm_step(hooks))
+        return self._outcome(ran, error)
 
-    async def _llm_step(self, hooks: CyclesRunHooks) -> Outcome:
+    async def _llm_step(self, hooks: CyclesRunHooks) -> tuple[int, Exception | None]:
         self._set_up()
         model = PricedModel(DONE)
         error = await _error_of(agent(model), hooks)
-        return self._outcome(len(model.calls), error)
+        return len(model.calls), error
 
-    async def _tool_step(self, hooks: CyclesRunHooks) -> Outcome:
+    async def _tool_step(self, hooks: CyclesRunHooks) -> tuple[int, Exception | None]:
         model = PricedModel(after(self._set_up, calling("lookup")))
         error = await _error_of(agent(model, self.tool, tool_use_behavior="stop_on_first_tool"), hooks)
-        return self._outcome(self.tool.calls, error)
+        return self.tool.calls, error
 
     async def _under_a_guardrail(self, settings: dict[str, Any]) -> Outcome:
         self._set_up()
@@ -116,12 +120,15 @@ class Attempt:
         self._arrange(self.server, self.kind)
         self._before = _held(self.server, self.kind)
         self._asked_before = len(self.server.requests)
+        self._events_before = sum(each.unit == self.kind.unit for each in self.server.ledger().events)
 
     def _outcome(self, calls: int, error: Exception | None) -> Outcome:
         assert calls <= 1
         later = self.server.requests[self._asked_before :]
         asked = [each for each in later if self._asks(each)]
-        return Outcome(calls == 1, error, asked, self._before, _held(self.server, self.kind))
+        events = [each for each in self.server.ledger().events if each.unit == self.kind.unit]
+        charged = [each.charged for each in events[self._events_before :]]
+        return Outcome(calls == 1, error, asked, self._before, _held(self.server, self.kind), charged)
 
     def _asks(self, request: LoggedRequest) -> bool:
         return request.operation == self.kind.operation and request.body["action"]["kind"] == self.kind.action

@@ -22,7 +22,7 @@ from cycles_otel import CyclesConfigurationError, CyclesUnavailableError, StepDe
 from cycles_otel.local import Fault, LocalCycles
 from cycles_otel.telemetry import semconv
 from tests.hooks.attempt import GUARDRAIL, KINDS, LLM, TOOL, Arrange, Attempt, Kind, nothing
-from tests.hooks.desk import BUDGETS
+from tests.hooks.desk import BUDGETS, COST
 from tests.telemetry.witness import Witness
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -296,13 +296,14 @@ class TestUnbudgetedAllowed:
 @each_kind
 @each_lack
 class TestUnavailable:
-    async def test_fail_open_lets_the_step_go_and_counts_it(
+    async def test_fail_open_lets_the_step_go_counts_it_and_charges_it_afterwards(
         self, row: Row, kind: Kind, server: LocalCycles, witness: Witness
     ) -> None:
         outcome = await Attempt(kind, server, witness, row.arrange).make(fail_open=True, **row.options(kind))
         assert outcome.error is None
         assert outcome.ran
-        assert outcome.after == outcome.before
+        gone = row.name == "refused"
+        assert outcome.charged == ([] if kind is GUARDRAIL or gone else [COST if kind is LLM else 1])
         series = witness.series(semconv.UNENFORCED_STEPS)
         assert series == {(("cycles_action_kind", kind.action), ("error_type", row.reason)): 1.0}
 

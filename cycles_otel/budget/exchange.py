@@ -1,0 +1,52 @@
+"""One request and its reply, bounded in time, whatever the server does; and a word to the circuit about each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
+
+from cycles_otel.budget.circuit import Circuit
+from cycles_otel.budget.decision import unavailable_reason
+
+Method = Callable[..., Awaitable[CyclesResponse]]
+
+OPERATION_OF_METHOD = {
+    "create_reservation": "reserve",
+    "commit_reservation": "commit",
+    "release_reservation": "release",
+    "extend_reservation": "extend",
+    "decide": "decide",
+    "create_event": "event",
+    "get_balances": "balances",
+    "list_reservations": "list",
+}
+
+
+def bounded_client(config: CyclesConfig, circuit: Circuit) -> AsyncCyclesClient:
+    """A client whose every call returns a response, within the time that the config allows for one, and never raises.
+
+    The timeouts of HTTP bound each read: a server that sends a byte now and then would be waited for without an end.
+    """
+    client = AsyncCyclesClient(config)
+    longest = config.connect_timeout + config.read_timeout
+    for name, operation in OPERATION_OF_METHOD.items():
+        setattr(client, name, _bounded(getattr(client, name), operation, longest, circuit))
+    return client
+
+
+def _bounded(method: Method, operation: str, longest: float, circuit: Circuit) -> Method:
+    async def bounded(*args: Any, **kwargs: Any) -> CyclesResponse:
+        try:
+            response = await asyncio.wait_for(method(*args, **kwargs), longest)
+        except (asyncio.TimeoutError, TimeoutError):
+            response = CyclesResponse.transport_error(httpx.ReadTimeout(f"no whole reply within {longest:g} s"))
+        except (OSError, RuntimeError, ValueError) as error:
+            response = CyclesResponse.transport_error(error)
+        circuit.heard(answered=unavailable_reason(operation, response) is None)
+        return response
+
+    return bounded
