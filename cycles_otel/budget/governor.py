@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any
 from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
-from cycles_otel.budget.connection import Connection, Observe, Pending, end_with
-from cycles_otel.budget.decision import Ruling, Verdict, judge, unavailable_reason
+from cycles_otel.budget.connection import Connection, Observe, end_with
+from cycles_otel.budget.decision import Ruling, Verdict, judge, retry_after, unavailable_reason
 from cycles_otel.budget.heartbeat import Heartbeat
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
 from cycles_otel.budget.policy import Policy
@@ -53,10 +52,10 @@ class Governor:
         self.observer = observer
         self._connection = connection = Connection(config, observe)
         self.settlement = settlement = Settlement(connection, observer)
-        self._asking = asking = set[Future[Admission]]()
+        self._asking = asking = background.Outstanding()
         # A closure over the parts: what the end of this object calls must not keep it alive.
-        self._pending: Pending = lambda: [*asking, *settlement.pending()]
-        end_with(self, connection, self._pending)
+        # A reserve that nobody waits for any more is pending as well, and then what gives it back.
+        end_with(self, connection, lambda: [*asking.all(), *settlement.pending()])
 
     async def reserve(self, step: Step) -> Admission:
         """Ask for budget before a step, on the caller's loop.
@@ -77,7 +76,10 @@ class Governor:
     async def decide(self, step: Step) -> Verdict:
         """Ask whether a step would be allowed, and hold nothing."""
         observer = self.observer.call(step)
-        verdict = await background.outcome_of(self._connection.submit(self._decide(step, observer)))
+        asked = self._connection.submit(self._decide(step, observer))
+        self._asking.add(asked)
+        asked.add_done_callback(self._asking.discard)
+        verdict = await background.outcome_of(asked)
         if verdict.ruling is Ruling.GO_UNENFORCED:
             self.observer.unguarded(step.action, step.origin, verdict.reason)
         return verdict
@@ -92,11 +94,6 @@ class Governor:
 
     async def aclose(self) -> None:
         """Wait for what is pending, within a bound, and stop."""
-        deadline = time.monotonic() + self._connection.flush_timeout
-        # A reserve that nobody waits for any more is pending as well, and then what gives it back.
-        while pending := self._pending():
-            if not await background.settle(pending, max(deadline - time.monotonic(), 0)):
-                break
         await self._connection.aclose()
 
     async def _reserve(self, step: Step, observer: ReservationObserver) -> Admission:
@@ -179,8 +176,8 @@ class Governor:
 
 def _pause_before_asking_again(operation: str, response: CyclesResponse) -> float | None:
     if response.status == 429:
-        retry_after = (response.retry_after_ms_header or 0) / 1000
-        return retry_after if 0 < retry_after <= _SHORT_RETRY_AFTER else None
+        pause = retry_after(response)
+        return pause if pause is not None and pause <= _SHORT_RETRY_AFTER else None
     if operation != "reserve" or type(response.transport_exception).__name__ in _CANNOT_HAVE_ARRIVED:
         return None
     return 0.0

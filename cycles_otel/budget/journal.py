@@ -25,6 +25,11 @@ class Journal:
             base = Path(config.journal_dir) if config.journal_dir else default_journal_dir()
             self._journal = CommitJournal(base / auth_fingerprint(config.base_url, config.api_key, config.tenant))
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether a spend that is recorded is kept for the next process."""
+        return self._journal is not None
+
     def replay(self, client: AsyncCyclesClient) -> None:
         """Settle what an earlier process left; must be called on a running loop, before anything is recorded."""
         self._engine = AsyncCommitRetryEngine(self._config)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -17,8 +16,9 @@ from typing import Any
 
 from runcycles import CyclesResponse
 
+from cycles_otel.budget.background import Outstanding
 from cycles_otel.budget.connection import Connection
-from cycles_otel.budget.decision import unavailable_reason
+from cycles_otel.budget.decision import body_of, error_code, retry_after, unavailable_reason
 from cycles_otel.budget.observer import CallObserver, Observer
 from cycles_otel.budget.requests import Spend, charge_body, commit_body, event_body, release_body
 from cycles_otel.budget.reservation import Reservation
@@ -39,8 +39,7 @@ class Settlement:
         self._connection = connection
         self._journal = connection.journal
         self._observer = observer
-        self._lock = threading.RLock()
-        self._pending: dict[Future[Any], float] = {}
+        self._pending = Outstanding()
 
     def commit(self, reservation: Reservation, spend: Spend) -> Future[str]:
         """Charge a spend on a reservation; the result is the outcome."""
@@ -60,22 +59,17 @@ class Settlement:
 
     def pending(self) -> list[Future[Any]]:
         """What is not settled yet."""
-        with self._lock:
-            return list(self._pending)
+        return self._pending.all()
 
     def _start(self, work: Any) -> Future[str]:
         future: Future[str] = self._connection.submit(work)
-        with self._lock:
-            self._pending[future] = time.monotonic()
+        self._pending.add(future)
         future.add_done_callback(self._finished)
         return future
 
     def _finished(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._pending.pop(future, None)
-            oldest = next(iter(self._pending.values()), None)
-            left = len(self._pending)
-        self._observer.backlog(left, None if oldest is None else time.monotonic() - oldest)
+        self._pending.discard(future)
+        self._observer.backlog(*self._pending.backlog())
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("A settlement failed by an error of this package.", exc_info=error)
 
@@ -83,8 +77,9 @@ class Settlement:
         try:
             return await self._commit_or_charge(reservation, spend)
         except asyncio.CancelledError:
-            # The loop ends: the journal keeps the spend for the next process.
-            reservation.observer.settled(QUEUED, actual=spend.amount, source=spend.source)
+            # The connection ends: the journal, if there is one, keeps the spend for the next process.
+            outcome = QUEUED if self._journal.is_enabled else LOST
+            reservation.observer.settled(outcome, actual=spend.amount, source=spend.source)
             raise
 
     async def _commit_or_charge(self, reservation: Reservation, spend: Spend) -> str:
@@ -127,7 +122,11 @@ class Settlement:
 
     async def _release(self, reservation: Reservation, reason: str) -> str:
         _stop_heartbeat(reservation)
-        response = await self._send_release(reservation, reason)
+        try:
+            response = await self._send_release(reservation, reason)
+        except asyncio.CancelledError:
+            reservation.observer.settled(EXPIRED)
+            raise
         outcome = RELEASED if response.is_success else EXPIRED
         reservation.observer.settled(outcome, released=_amount(response, "released", 0))
         return outcome
@@ -167,7 +166,7 @@ class Settlement:
             with observer.calling(operation, attempt, **attributes):
                 response = await send()
             lack = _passing_failure(operation, response)
-            pause = max(pause, (response.retry_after_ms_header or 0) / 1000)
+            pause = max(pause, retry_after(response) or 0.0)
             if lack is None or (deadline is not None and time.monotonic() + pause > deadline):
                 return response
             attempt += 1
@@ -201,9 +200,9 @@ def _stop_heartbeat(reservation: Reservation) -> None:
 
 
 def _amount(response: CyclesResponse, name: str, otherwise: int) -> int:
-    value = (response.body or {}).get(name)
+    value = body_of(response).get(name)
     return int(value["amount"]) if isinstance(value, dict) and isinstance(value.get("amount"), int) else otherwise
 
 
 def _code(response: CyclesResponse) -> str:
-    return str((response.body or {}).get("error") or response.status)
+    return error_code(response) or str(response.status)
