@@ -42,6 +42,7 @@ class Connection:
         self._lock = threading.Lock()
         self._generation: int | None = None
         self._client: AsyncCyclesClient | None = None
+        self._is_retired = False
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +56,10 @@ class Connection:
                 self._generation, self._client = self._background.acquire(), None
                 _open.add(self)
                 _flush_when_the_interpreter_exits()
-        return self._background.submit(work)
+        started = self._background.submit(work)
+        if self._is_retired:
+            started.add_done_callback(lambda _: self.retire())
+        return started
 
     async def client(self) -> AsyncCyclesClient:
         """The client, for work on the background loop."""
@@ -76,7 +80,8 @@ class Connection:
             await self._background.ended(generation)
 
     def retire(self) -> None:
-        """The same without anyone who waits for it."""
+        """The same without anyone who waits for it; what is still to be settled later closes again after itself."""
+        self._is_retired = True
 
         async def settle_and_close() -> None:
             deadline = time.monotonic() + self.flush_timeout

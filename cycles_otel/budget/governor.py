@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
+from runcycles import CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
 from cycles_otel.budget.connection import Connection, Observe, end_with
@@ -106,12 +106,10 @@ class Governor:
         if self.policy.dry_run:
             observer.shadowed(capped=verdict.caps)
             return Admission(verdict)
-        return Admission(verdict, self._grant(step, verdict, client, observer))
+        return Admission(verdict, self._grant(step, verdict, observer))
 
-    def _grant(
-        self, step: Step, verdict: Verdict, client: AsyncCyclesClient, observer: ReservationObserver
-    ) -> Reservation:
-        remaining_ms = verdict.body.get("remaining_ttl_ms")
+    def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
+        connection, remaining_ms = self._connection, verdict.body.get("remaining_ttl_ms")
         reservation = Reservation(
             str(verdict.body["reservation_id"]),
             step,
@@ -124,7 +122,9 @@ class Governor:
         observer.granted(reservation.id, reservation.amount, capped=verdict.caps)
 
         async def extend(body: dict[str, Any]) -> CyclesResponse:
-            return await client.extend_reservation(reservation.id, body)
+            if not connection.is_open:
+                return CyclesResponse.transport_error(ConnectionError("the connection is closed"))
+            return await (await connection.client()).extend_reservation(reservation.id, body)
 
         reservation.heartbeat = Heartbeat(step, reservation.lease, extend, observer)
         return reservation

@@ -1,7 +1,8 @@
 """A process of its own that governs: `python -m tests.budget.child COMMAND...`, and how a test starts it.
 
 Commands: ``reserve``, ``commit`` (what was reserved last), ``charge``, ``wait-for-journal`` (until it is empty),
-``pause`` (until a line comes in), ``fork`` (go on in a child), ``collect`` (the governor, as garbage), ``close``.
+``pause`` (until a line comes in), ``fork`` (go on in a child), ``collect`` (the governor, as garbage), ``close``,
+``await-no-thread`` (until the main thread is alone).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +69,7 @@ def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
 
 def until_sent(server: LocalCycles, operation: str) -> None:
     """Wait until a request of the operation has come in."""
-    deadline = time.monotonic() + 20
-    while not sent(server, operation):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: bool(sent(server, operation)))
 
 
 def main(commands: list[str]) -> None:
@@ -87,22 +87,25 @@ def main(commands: list[str]) -> None:
         elif command == "charge":
             governor.charge(step(), used(USED))
         elif command == "wait-for-journal":
-            wait_for(Path(str(config.journal_dir)))
+            wait_until(lambda: not list(Path(str(config.journal_dir)).rglob("*.json")))
         elif command == "fork":
             fork()
         elif command == "collect":
-            del governor
+            del governor, reservation
             gc.collect()
+        elif command == "await-no-thread":
+            wait_until(lambda: threading.active_count() == 1)
         elif command == "close":
             asyncio.run(governor.aclose())
         else:
             raise ValueError(command)
 
 
-def wait_for(journal: Path) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Without an event loop; it is an error if the condition does not hold in time."""
     deadline = time.monotonic() + 20
-    while list(journal.rglob("*.json")):
-        assert time.monotonic() < deadline, "the journal is not empty"
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.005)
 
 

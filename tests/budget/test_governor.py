@@ -145,14 +145,13 @@ class TestDecide:
 
 
 class TestUnbudgeted:
-    @pytest.mark.parametrize("asked", [step(unit=Unit.RISK_POINTS)], ids=["another unit"])
-    async def test_a_step_without_a_budget_runs_only_where_the_policy_allows_it(
-        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary, asked: object
+    async def test_a_step_in_a_unit_without_a_budget_runs_only_where_the_policy_allows_it(
+        self, make_governor: MakeGovernor, diary: Diary
     ) -> None:
         strict, lenient = make_governor(), make_governor(Policy(unbudgeted="allow"))
         risky = step(unit=Unit.RISK_POINTS)
         assert (await strict.reserve(risky)).verdict.ruling is Ruling.MISCONFIGURED
-        admission = await lenient.reserve(step(unit=Unit.RISK_POINTS))
+        admission = await lenient.reserve(risky)
         assert (admission.verdict.ruling, admission.reservation) == (Ruling.GO_UNBUDGETED, None)
         assert (await lenient.decide(risky)).ruling is Ruling.GO_UNBUDGETED
         assert [name for name, _ in diary.named("failed", "unbudgeted")] == ["failed", "unbudgeted"]

@@ -3,88 +3,95 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 
 import pytest
+from runcycles import AsyncCyclesClient
 
-from cycles_otel.budget.background import shared
 from cycles_otel.budget.governor import Governor
 from cycles_otel.budget.policy import Policy
 from cycles_otel.local import Fault, LocalCycles
 from tests.budget import child
-from tests.budget.desk import Diary, outcome, reserve, sent, step, unobserved, until, used
+from tests.budget.desk import Diary, outcome, reserve, sent, step, until, used
 
 QUICK = 0.2
 
 
-def background_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "cycles-otel-background"]
+class Clients:
+    """Makes governors, and knows which of their clients still exist."""
+
+    def __init__(self, server: LocalCycles) -> None:
+        self._server = server
+        self._made: weakref.WeakSet[AsyncCyclesClient] = weakref.WeakSet()
+
+    def governor(self, flush: float = QUICK) -> Governor:
+        return Governor(self._server.config(retry_flush_timeout=flush), Policy(), Diary(), self._note)
+
+    def _note(self, client: AsyncCyclesClient) -> AsyncCyclesClient:
+        self._made.add(client)
+        return client
+
+    @property
+    def left(self) -> int:
+        """How many still exist, garbage apart."""
+        gc.collect()
+        return len(self._made)
 
 
-def new_governor(server: LocalCycles, flush: float = QUICK) -> Governor:
-    return Governor(server.config(retry_flush_timeout=flush), Policy(), Diary(), unobserved)
+@pytest.fixture
+def clients(server: LocalCycles) -> Clients:
+    return Clients(server)
 
 
 class TestGarbage:
-    async def test_a_governor_that_nobody_holds_closes_its_client_and_ends_the_thread(
-        self, server: LocalCycles
-    ) -> None:
-        governor = new_governor(server)
+    async def test_a_governor_that_nobody_holds_closes_its_client(self, clients: Clients) -> None:
+        governor = clients.governor()
         await governor.decide(step())
-        client = weakref.ref(await governor._connection.client())
-        assert background_threads()
+        assert clients.left == 1
         del governor
-        gc.collect()
-        await until(lambda: not background_threads())
-        gc.collect()
-        assert client() is None
+        await until(lambda: clients.left == 0)
 
-    async def test_what_is_pending_is_settled_first(self, server: LocalCycles) -> None:
-        governor = new_governor(server, flush=30)
+    async def test_what_is_pending_is_settled_first(self, server: LocalCycles, clients: Clients) -> None:
+        governor = clients.governor(flush=30)
         reservation = await reserve(governor)
         with server.hold("commit") as held:
             reservation.commit(used(40))
             await held.arrived()
             del governor
             gc.collect()
-        await until(lambda: not background_threads())
-        assert server.ledger().charged("TOKENS") == 40
+        await until(lambda: server.ledger().charged("TOKENS") == 40)
+        del reservation
+        await until(lambda: clients.left == 0)
 
-    async def test_a_reservation_that_outlives_its_governor_is_still_charged(self, server: LocalCycles) -> None:
-        other = new_governor(server)
+    async def test_a_reservation_that_outlives_its_governor_is_charged_and_closes_after_itself(
+        self, server: LocalCycles, clients: Clients
+    ) -> None:
+        other, governor = clients.governor(), clients.governor()
         await other.decide(step())
-        governor = new_governor(server)
         reservation = await reserve(governor)
-        parts = weakref.ref(governor)
         del governor
-        gc.collect()
-        assert parts() is None
-        await other.decide(step())
+        await until(lambda: clients.left == 1)
         assert await outcome(reservation.commit(used(40))) == "committed"
         assert server.ledger().charged("TOKENS") == 40
+        await until(lambda: clients.left == 1)
         await other.aclose()
+        assert clients.left == 0
 
     @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "collected"])
-    async def test_nothing_of_it_is_left_in_memory(self, server: LocalCycles, is_closed: bool) -> None:
-        governor = new_governor(server)
+    async def test_nothing_of_it_is_left_in_memory(self, clients: Clients, is_closed: bool) -> None:
+        governor = clients.governor()
         await outcome((await reserve(governor)).commit(used(1)))
         settlement = weakref.ref(governor.settlement)
         if is_closed:
             await governor.aclose()
         del governor
-        gc.collect()
-        await until(lambda: not background_threads())
-        gc.collect()
+        await until(lambda: clients.left == 0)
         assert settlement() is None
 
-    async def test_threads_come_and_go_without_a_trace(self, server: LocalCycles) -> None:
-        for _ in range(3):
-            governor = new_governor(server)
-            await governor.decide(step())
-            await governor.aclose()
-            assert not background_threads()
-        assert shared()._ending == {}
+    @pytest.mark.parametrize("end", ["close", "collect"])
+    def test_the_background_thread_ends_with_the_last_governor(self, server: LocalCycles, end: str) -> None:
+        assert child.run(server, "reserve", "commit", end, "await-no-thread").stderr == ""
+        assert server.ledger().charged("TOKENS") == child.USED
 
 
 class TestExit:
@@ -96,11 +103,6 @@ class TestExit:
         assert "Traceback" not in run.stderr
         assert server.ledger().charged("TOKENS") == child.USED
         assert len(sent(server, "commit")) == 3
-
-    def test_a_process_that_has_closed_or_dropped_its_governor_ends_as_well(self, server: LocalCycles) -> None:
-        for end in ("close", "collect"):
-            assert child.run(server, "reserve", "commit", end).stderr == ""
-        assert server.ledger().charged("TOKENS") == 2 * child.USED
 
     def test_the_flush_timeout_bounds_the_wait(self, server: LocalCycles) -> None:
         server.inject(Fault("commit", status=503, times=None))
