@@ -99,6 +99,7 @@ class Connection:
                 return
             self._generation, client, self._client = None, self._client, None
             _open.discard(self)
+        self.journal.close()
         for work in self.pending():
             work.cancel()
         if client is not None:

@@ -35,6 +35,10 @@ class Journal:
         self._engine = AsyncCommitRetryEngine(self._config)
         self._engine.set_client(client)
 
+    def close(self) -> None:
+        """Let go of the client; what is not replayed yet stays for the next process."""
+        self._engine = None
+
     def record_commit(self, reservation_id: str, commit: dict[str, Any], charge: dict[str, Any]) -> None:
         """Note a commit before it is sent, with the event that charges it should the reservation be gone."""
         self._record(reservation_id, "commit", commit, charge)

@@ -85,8 +85,7 @@ class TestGarbage:
         if is_closed:
             await governor.aclose()
         del governor
-        await until(lambda: clients.left == 0)
-        assert settlement() is None
+        await until(lambda: clients.left == 0 and settlement() is None)
 
     @pytest.mark.parametrize("end", ["close", "collect"])
     def test_the_background_thread_ends_with_the_last_governor(self, server: LocalCycles, end: str) -> None:
