@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_threads
@@ -34,7 +36,7 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped: Future[None] = Future()
-        self._ending: dict[int | None, Future[None]] = {}
+        self._ending: dict[int, Future[None]] = {}
         self._users = 0
 
     def forget(self) -> None:
@@ -55,8 +57,10 @@ class BackgroundLoop:
             if self._users or self._loop is None:
                 return
             loop, self._loop = self._loop, None
-            self._ending[self.generation] = self._stopped
+            generation, stopped = self.generation, self._stopped
+            self._ending[generation] = stopped
             self.generation += 1
+        stopped.add_done_callback(lambda _: self._ending.pop(generation, None))
         loop.call_soon_threadsafe(loop.stop)
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -68,10 +72,11 @@ class BackgroundLoop:
             loop.call_soon_threadsafe(loop.stop)
             settle_blocking([self._stopped], timeout)
 
-    async def ended(self, generation: int | None) -> None:
+    async def ended(self, generation: int) -> None:
         """Wait on the running loop until the thread of a generation is gone, if that was told to stop."""
-        if generation in self._ending:
-            await outcome_of(self._ending.pop(generation))
+        stopped = self._ending.get(generation)
+        if stopped is not None:
+            await outcome_of(stopped)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start ``work`` on the loop, in the caller's context; any thread may call this."""
@@ -89,12 +94,61 @@ class BackgroundLoop:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop, self._stopped = asyncio.new_event_loop(), Future()
+                self._loop, self._stopped = _Loop(), Future()
                 self._thread = threading.Thread(
                     target=_serve, args=(self._loop, self._stopped), name="cycles-otel-background", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Finds addresses at the interpreter's exit too, when Python lends no more threads to do so."""
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
+        """As the loop's own; where that is refused a thread, the loop is blocked for the look-up."""
+        try:
+            return await super().getaddrinfo(host, port, **hints)
+        except RuntimeError:
+            return socket.getaddrinfo(host, port, **hints)
+
+
+class Outstanding:
+    """Background work that is not over. A forked child has none: what the parent began is not its own."""
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def _renew(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._since: dict[Future[Any], float] = {}
+
+    def add(self, work: Future[Any]) -> None:
+        """Note that the work has begun."""
+        with self._own_lock():
+            self._since[work] = time.monotonic()
+
+    def discard(self, work: Future[Any]) -> None:
+        """Note that the work is over."""
+        with self._own_lock():
+            self._since.pop(work, None)
+
+    def all(self) -> list[Future[Any]]:
+        """What is not over, the oldest first."""
+        with self._own_lock():
+            return list(self._since)
+
+    def backlog(self) -> tuple[int, float | None]:
+        """How much is not over, and the age of the oldest in s."""
+        with self._own_lock():
+            oldest = next(iter(self._since.values()), None)
+            return len(self._since), None if oldest is None else time.monotonic() - oldest
+
+    def _own_lock(self) -> threading.RLock:
+        if self._process != os.getpid():
+            self._renew()
+        return self._lock
 
 
 def _serve(loop: asyncio.AbstractEventLoop, stopped: Future[None]) -> None:
@@ -135,6 +189,13 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
+    is_late = False
+
+    def give_up() -> None:
+        nonlocal is_late
+        is_late = True
+        woken.set()
+
     def wake(_: Future[Any]) -> None:
         # The program's loop may be closed by now: then nobody waits any more.
         with contextlib.suppress(RuntimeError):
@@ -142,16 +203,16 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
 
     for future in open_futures:
         future.add_done_callback(wake)
-    deadline = None if timeout is None else loop.time() + timeout
-    while not all(future.done() for future in open_futures):
-        woken.clear()
-        if all(future.done() for future in open_futures):
-            break
-        try:
-            await asyncio.wait_for(woken.wait(), None if deadline is None else max(deadline - loop.time(), 0))
-        except (asyncio.TimeoutError, TimeoutError):
-            return False
-    return True
+    # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes together with the result.
+    timer = None if timeout is None else loop.call_later(timeout, give_up)
+    try:
+        while not (is_over := all(future.done() for future in open_futures)) and not is_late:
+            woken.clear()
+            await woken.wait()
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return is_over
 
 
 def settle_blocking(futures: Iterable[Future[Any]], timeout: float | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from runcycles import AsyncCyclesClient, CyclesResponse
 
+from cycles_otel.budget.decision import body_of, error_code
 from cycles_otel.budget.delivery import Delivery
 from cycles_otel.budget.journal import Journal, KnownSpend
 from cycles_otel.budget.observer import CallObserver
@@ -51,7 +52,7 @@ class Charged:
 
     def amount(self, name: str, otherwise: int) -> int:
         """An amount of the reply, ``otherwise`` where it names none."""
-        value = (self.response.body or {}).get(name)
+        value = body_of(self.response).get(name)
         return int(value["amount"]) if isinstance(value, dict) and isinstance(value.get("amount"), int) else otherwise
 
     @property
@@ -158,4 +159,4 @@ def _lost(claim: Claim, why: str) -> str:
 
 
 def _code(response: CyclesResponse) -> str:
-    return str((response.body or {}).get("error") or response.status)
+    return error_code(response) or str(response.status)

@@ -33,19 +33,23 @@ class Connection:
     ----------
     observer: told about the journal and the circuit.
     observe: wraps a new client so that its calls are seen by telemetry.
+    pending: what the end of the connection waits for, within the config's flush timeout.
     """
 
     def __init__(self, config: CyclesConfig, observer: Observer, observe: Observe) -> None:
         self.config = config
         self.journal = Journal(config, observer.journal_failed)
         self.circuit = Circuit(self._probe, observer.circuit)
+        self.pending: Pending = list
         self.flush_timeout = config.retry_flush_timeout
         self._background = background.shared()
         self._observer = observer
         self._observe = observe
+        self._unattended = background.Outstanding()
         self._lock = threading.Lock()
         self._generation: int | None = None
         self._client: AsyncCyclesClient | None = None
+        self._is_retired = False
 
     @property
     def is_open(self) -> bool:
@@ -58,8 +62,18 @@ class Connection:
             if not self.is_open:
                 self._generation, self._client = self._background.acquire(), None
                 self.circuit = Circuit(self._probe, self._observer.circuit)
+                _open.add(self)
                 _flush_when_the_interpreter_exits()
-        return self._background.submit(work)
+        started = self._background.submit(work)
+        if self._is_retired:
+            started.add_done_callback(lambda _: self.retire())
+        return started
+
+    def submit_unattended(self, work: Coroutine[Any, Any, object]) -> None:
+        """The same for work that nothing waits for: it is cut off where the connection ends."""
+        started = self.submit(work)
+        self._unattended.add(started)
+        started.add_done_callback(self._unattended.discard)
 
     async def client(self) -> AsyncCyclesClient:
         """The client, for work on the background loop."""
@@ -68,23 +82,25 @@ class Connection:
         return self._client
 
     async def aclose(self) -> None:
-        """Close the client, from any loop; the background thread ends with its last connection."""
-        with self._lock:
-            generation, self._generation = self._generation, None
-            client, self._client = self._client, None
-        if generation == self._background.generation:
-            await background.outcome_of(self._background.submit(self._close(client)))
+        """Wait for what is pending, close, from any loop; the background thread ends with its last connection."""
+        deadline = time.monotonic() + self.flush_timeout
+        while left := self.pending():
+            if not await background.settle(left, max(deadline - time.monotonic(), 0)):
+                break
+        generation = self._generation
+        if generation is not None and self.is_open:
+            await background.outcome_of(self._background.submit(self._close()))
             await self._background.ended(generation)
 
-    def retire(self, pending: Pending, abandon: Callable[[], None]) -> None:
-        """Close the client when what is pending is over, without anyone who waits for it."""
+    def retire(self) -> None:
+        """The same without anyone who waits for it; what is still to be settled later closes again after itself."""
+        self._is_retired = True
 
         async def settle_and_close() -> None:
             deadline = time.monotonic() + self.flush_timeout
-            while (left := pending()) and (wait := deadline - time.monotonic()) > 0:
+            while (left := self.pending()) and (wait := deadline - time.monotonic()) > 0:
                 await _settled(left, wait)
-            abandon()
-            await self._close(self._client)
+            await self._close()
 
         if self.is_open:
             self._background.submit(settle_and_close())
@@ -96,7 +112,15 @@ class Connection:
             return await client.get_balances(tenant=self.config.tenant)
         return await client.list_reservations(limit="1")
 
-    async def _close(self, client: AsyncCyclesClient | None) -> None:
+    async def _close(self) -> None:
+        """On the background loop. What is still pending is cut off: the journal keeps it."""
+        with self._lock:
+            if not self.is_open:
+                return
+            self._generation, client, self._client = None, self._client, None
+            _open.discard(self)
+        for work in [*self.pending(), *self._unattended.all()]:
+            work.cancel()
         self.circuit.close()
         self.journal.close()
         if client is not None:
@@ -105,18 +129,13 @@ class Connection:
         self._background.release()
 
 
-_pending_of: weakref.WeakKeyDictionary[Connection, Pending] = weakref.WeakKeyDictionary()
+_open: set[Connection] = set()
 
 
-def end_with(owner: object, connection: Connection, pending: Pending, abandon: Callable[[], None]) -> None:
-    """Close the connection when its owner is collected; at the interpreter's exit wait, bounded, for ``pending``.
-
-    Parameters
-    ----------
-    abandon: leaves what is pending after that to the journal.
-    """
-    _pending_of[connection] = pending
-    finalizer = weakref.finalize(owner, connection.retire, pending, abandon)
+def end_with(owner: object, connection: Connection, pending: Pending) -> None:
+    """Close the connection when its owner is collected; however it ends, ``pending`` is waited for, bounded."""
+    connection.pending = pending
+    finalizer = weakref.finalize(owner, connection.retire)
     finalizer.atexit = False
 
 
@@ -132,9 +151,9 @@ def _flush_when_the_interpreter_exits() -> None:
 
 def _flush() -> None:
     """What is not settled after the longest flush timeout stays in the journal, for the next process."""
-    connections = list(_pending_of.items())
-    deadline = time.monotonic() + max((connection.flush_timeout for connection, _ in connections), default=0)
-    while left := [future for _, pending in connections for future in pending()]:
+    connections = list(_open)
+    deadline = time.monotonic() + max((connection.flush_timeout for connection in connections), default=0)
+    while left := [work for connection in connections for work in connection.pending()]:
         if not background.settle_blocking(left, max(deadline - time.monotonic(), 0)):
             break
     background.shared().stop()

@@ -20,7 +20,10 @@ NO_BUDGET = "BUDGET_NOT_FOUND"
 UNIT_MISMATCH = "UNIT_MISMATCH"
 _NOT_A_DENIAL = {"IDEMPOTENCY_MISMATCH", "RESERVATION_FINALIZED", "MAX_EXTENSIONS_EXCEEDED", UNIT_MISMATCH}
 _TENANT_STATES = ("TENANT_SUSPENDED", "TENANT_CLOSED")
+_LIST_CAPS = ("tool_allowlist", "tool_denylist")
+_NUMBER_CAPS = ("max_tokens", "max_steps_remaining", "cooldown_ms")
 _ADMISSIONS = ("reserve", "decide")
+_LONGEST_RETRY_AFTER = 3600.0
 _STATUS = {"commit": "COMMITTED", "release": "RELEASED", "extend": "ACTIVE", "event": "APPLIED"}
 
 
@@ -61,7 +64,7 @@ class Verdict:
     @property
     def body(self) -> Mapping[str, Any]:
         """The reply's JSON object, empty where there was none."""
-        return self.response.body if isinstance(self.response.body, dict) else {}
+        return body_of(self.response)
 
 
 def judge(
@@ -76,13 +79,13 @@ def judge(
     if lack is not None:
         return _verdict(Ruling.GO_UNENFORCED if fail_open else Ruling.UNAVAILABLE, lack, response)
     denial = denial_reason(response, operation)
-    if unbudgeted == "allow" and (denial == NO_BUDGET or _error_code(response) == UNIT_MISMATCH):
+    if unbudgeted == "allow" and (denial == NO_BUDGET or error_code(response) == UNIT_MISMATCH):
         return _verdict(Ruling.GO_UNBUDGETED, denial or UNIT_MISMATCH, response)
     if denial is not None:
         return _verdict(Ruling.DENIED, denial, response)
     if not response.is_success:
-        return _verdict(Ruling.MISCONFIGURED, _error_code(response) or str(response.status), response)
-    return Verdict(Ruling.GO, caps=_body(response).get("caps"), response=response)
+        return _verdict(Ruling.MISCONFIGURED, error_code(response) or str(response.status), response)
+    return Verdict(Ruling.GO, caps=body_of(response).get("caps"), response=response)
 
 
 def unavailable_reason(operation: str, response: CyclesResponse) -> str | None:
@@ -96,7 +99,7 @@ def unavailable_reason(operation: str, response: CyclesResponse) -> str | None:
         timed_out = isinstance(response.transport_exception, httpx.TimeoutException | TimeoutError)
         return "timeout" if timed_out else "connection_error"
     if response.status >= 500 or response.status == 429:
-        return _error_code(response) or str(response.status)
+        return error_code(response) or str(response.status)
     if not is_protocol_reply(operation, response):
         return "_OTHER" if response.is_success else str(response.status)
     return None
@@ -106,7 +109,7 @@ def denial_reason(response: CyclesResponse, operation: str) -> str | None:
     """The reason code where the reply denies a ``reserve`` or a ``decide``, else None."""
     if operation not in _ADMISSIONS or not is_protocol_reply(operation, response):
         return None
-    body, code = _body(response), _error_code(response)
+    body, code = body_of(response), error_code(response)
     if response.is_success:
         return str(body.get("reason_code") or "DENIED") if body.get("decision") == "DENY" else None
     if response.status in (401, 403):
@@ -127,7 +130,7 @@ def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
     if operation == "reserve":
         return _is_reserve_reply(body)
     if operation == "decide":
-        return body.get("decision") in ("ALLOW", "ALLOW_WITH_CAPS", "DENY")
+        return body.get("decision") in ("ALLOW", "ALLOW_WITH_CAPS", "DENY") and _are_caps(body.get("caps"))
     if operation == "commit":
         return body.get("status") == _STATUS["commit"] and isinstance(body.get("charged"), dict)
     if operation in _STATUS:
@@ -135,29 +138,53 @@ def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
     return bool(body)
 
 
+def body_of(response: CyclesResponse) -> Mapping[str, Any]:
+    """The reply's JSON object, empty where there is none."""
+    return response.body if isinstance(response.body, dict) else {}
+
+
+def error_code(response: CyclesResponse) -> str | None:
+    """The protocol's code of an error reply, None where there is none."""
+    code = body_of(response).get("error")
+    return code if isinstance(code, str) else None
+
+
+def retry_after(response: CyclesResponse) -> float | None:
+    """How long the server asks to be left alone, in s, an hour at most; None where it does not say."""
+    asked_ms = response.retry_after_ms_header
+    return None if asked_ms is None else min(asked_ms / 1000, _LONGEST_RETRY_AFTER)
+
+
 def _is_reserve_reply(body: Mapping[str, Any]) -> bool:
     """A live grant names its reservation; a shadow's answer names what it would have touched."""
     if body.get("decision") not in ("ALLOW", "ALLOW_WITH_CAPS"):
         return body.get("decision") == "DENY"
-    return isinstance(body.get("reservation_id"), str) or isinstance(body.get("affected_scopes"), list)
+    named = bool(_reservation_id(body)) or isinstance(body.get("affected_scopes"), list)
+    return named and _are_caps(body.get("caps"))
+
+
+def _reservation_id(body: Mapping[str, Any]) -> str | None:
+    value = body.get("reservation_id")
+    return value if isinstance(value, str) and value else None
+
+
+def _are_caps(caps: object) -> bool:
+    """Whether these can be kept to: a cap that cannot be read must not be passed over in silence."""
+    if not isinstance(caps, dict):
+        return caps is None
+    lists, numbers = [caps.get(name) for name in _LIST_CAPS], [caps.get(name) for name in _NUMBER_CAPS]
+    return all(value is None or isinstance(value, list) for value in lists) and all(
+        value is None or (isinstance(value, int) and value >= 0) for value in numbers
+    )
 
 
 def _missing_grant(operation: str, response: CyclesResponse, dry_run: bool) -> str | None:
     """A live reserve that is allowed without naming a reservation is no answer either: nothing could be settled."""
-    allowed = response.is_success and _body(response).get("decision") != "DENY"
-    granted = isinstance(_body(response).get("reservation_id"), str)
+    allowed = response.is_success and body_of(response).get("decision") != "DENY"
+    granted = _reservation_id(body_of(response)) is not None
     return "_OTHER" if operation == "reserve" and allowed and not (granted or dry_run) else None
 
 
 def _verdict(ruling: Ruling, reason: str, response: CyclesResponse) -> Verdict:
-    message = str(_body(response).get("message") or response.error_message or reason)
+    message = str(body_of(response).get("message") or response.error_message or reason)
     return Verdict(ruling, reason, message, response=response)
-
-
-def _body(response: CyclesResponse) -> Mapping[str, Any]:
-    return response.body if isinstance(response.body, dict) else {}
-
-
-def _error_code(response: CyclesResponse) -> str | None:
-    code = _body(response).get("error")
-    return code if isinstance(code, str) else None

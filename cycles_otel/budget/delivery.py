@@ -11,13 +11,12 @@ from typing import Any
 from runcycles import AsyncCyclesClient, CyclesResponse
 
 from cycles_otel.budget.connection import Connection
-from cycles_otel.budget.decision import unavailable_reason
+from cycles_otel.budget.decision import error_code, retry_after, unavailable_reason
 from cycles_otel.budget.observer import CallObserver
 
 Send = Callable[[AsyncCyclesClient], Awaitable[CyclesResponse]]
 
 _MAY_BE_MENDED = (401, 403)
-_LONGEST_RETRY_AFTER = 3600.0
 
 
 class Delivery:
@@ -60,7 +59,7 @@ class Delivery:
             response = await self._try(operation, send, observer, 0, attributes)
         attempt, pause = 0, self._first_pause
         while (lack := _passing_failure(operation, response)) is not None:
-            demanded = min((response.retry_after_ms_header or 0) / 1000, _LONGEST_RETRY_AFTER)
+            demanded = retry_after(response) or 0.0
             if demanded and hold_off is not None:
                 hold_off(demanded)
             wait = max(pause, demanded)
@@ -101,5 +100,5 @@ class Delivery:
 def _passing_failure(operation: str, response: CyclesResponse) -> str | None:
     """The reason for which it is worth asking again: no answer, or a key that an operator may mend."""
     if response.status in _MAY_BE_MENDED:
-        return str((response.body or {}).get("error") or response.status)
+        return error_code(response) or str(response.status)
     return unavailable_reason(operation, response)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from runcycles import CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
 from cycles_otel.budget.circuit import NOT_ASKED
-from cycles_otel.budget.connection import Connection, Observe, Pending, end_with
-from cycles_otel.budget.decision import Ruling, Verdict, judge, unavailable_reason
+from cycles_otel.budget.connection import Connection, Observe, end_with
+from cycles_otel.budget.decision import Ruling, Verdict, judge, retry_after, unavailable_reason
 from cycles_otel.budget.delivery import Send
 from cycles_otel.budget.heartbeat import Heartbeat
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
@@ -54,10 +53,10 @@ class Governor:
         self.observer = observer
         self._connection = connection = Connection(config, observer, observe)
         self.settlement = settlement = Settlement(connection, observer)
-        self._asking = asking = set[Future[Admission]]()
+        self._asking = asking = background.Outstanding()
         # A closure over the parts: what the end of this object calls must not keep it alive.
-        self._pending: Pending = lambda: [*asking, *settlement.pending()]
-        end_with(self, connection, self._pending, settlement.abandon)
+        # A reserve that nobody waits for any more is pending as well, and then what gives it back.
+        end_with(self, connection, lambda: [*asking.all(), *settlement.pending()])
         settlement.recover()
 
     async def reserve(self, step: Step) -> Admission:
@@ -79,7 +78,10 @@ class Governor:
     async def decide(self, step: Step) -> Verdict:
         """Ask whether a step would be allowed, and hold nothing."""
         observer = self.observer.call(step)
-        verdict = await background.outcome_of(self._connection.submit(self._decide(step, observer)))
+        asked = self._connection.submit(self._decide(step, observer))
+        self._asking.add(asked)
+        asked.add_done_callback(self._asking.discard)
+        verdict = await background.outcome_of(asked)
         if verdict.ruling is Ruling.GO_UNENFORCED:
             self.observer.unguarded(step.action, step.origin, verdict.reason)
         return verdict
@@ -94,12 +96,6 @@ class Governor:
 
     async def aclose(self) -> None:
         """Wait for what is pending, within a bound, and stop."""
-        deadline = time.monotonic() + self._connection.flush_timeout
-        # A reserve that nobody waits for any more is pending as well, and then what gives it back.
-        while pending := self._pending():
-            if not await background.settle(pending, max(deadline - time.monotonic(), 0)):
-                break
-        self.settlement.abandon()
         await self._connection.aclose()
 
     async def _reserve(self, step: Step, observer: ReservationObserver) -> Admission:
@@ -115,10 +111,10 @@ class Governor:
         if self.policy.dry_run:
             observer.shadowed(capped=verdict.caps)
             return Admission(verdict)
-        return Admission(verdict, await self._grant(step, verdict, observer))
+        return Admission(verdict, self._grant(step, verdict, observer))
 
-    async def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
-        remaining_ms = verdict.body.get("remaining_ttl_ms")
+    def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
+        connection, remaining_ms = self._connection, verdict.body.get("remaining_ttl_ms")
         reservation = Reservation(
             str(verdict.body["reservation_id"]),
             step,
@@ -128,10 +124,11 @@ class Governor:
             settlement=self.settlement,
         )
         observer.granted(reservation.id, step.amount, capped=verdict.caps)
-        client = await self._connection.client()
 
         async def extend(body: dict[str, Any]) -> CyclesResponse:
-            return await client.extend_reservation(reservation.id, body)
+            if not connection.is_open:
+                return CyclesResponse.transport_error(ConnectionError("the connection is closed"))
+            return await (await connection.client()).extend_reservation(reservation.id, body)
 
         reservation.heartbeat = Heartbeat(step, reservation.lease, extend, observer)
         return reservation
@@ -184,8 +181,8 @@ class Governor:
 
 def _pause_before_asking_again(operation: str, response: CyclesResponse) -> float | None:
     if response.status == 429:
-        retry_after = (response.retry_after_ms_header or 0) / 1000
-        return retry_after if 0 < retry_after <= _SHORT_RETRY_AFTER else None
+        pause = retry_after(response)
+        return pause if pause is not None and pause <= _SHORT_RETRY_AFTER else None
     return 0.0 if operation == "reserve" and _may_have_arrived(response) else None
 
 

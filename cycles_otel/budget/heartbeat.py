@@ -8,12 +8,13 @@ a long step at the default TTL is covered for some 25 minutes. All of it runs on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runcycles import CyclesResponse
 
-from cycles_otel.budget.decision import unavailable_reason
+from cycles_otel.budget.decision import body_of, error_code, retry_after, unavailable_reason
 from cycles_otel.budget.observer import ReservationObserver
 from cycles_otel.budget.requests import extend_body
 from cycles_otel.budget.step import Step
@@ -22,7 +23,9 @@ Extend = Callable[[dict[str, Any]], Awaitable[CyclesResponse]]
 
 _CONSTANT_BEATS = 5
 _LONGEST_LEASE = 600.0
-_SHORTEST_PAUSE = 0.05
+_MOST_DOUBLINGS = 10
+"""From a second to ten minutes."""
+_LONGEST_FIRST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.05
 
 
 class Heartbeat:
@@ -35,18 +38,18 @@ class Heartbeat:
         self._extend = extend
         self._observer = observer
         self._sequence = 0
-        self._stopped = False
+        self._stopped = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
         self._renewed(lease)
 
     def stop(self) -> None:
         """No beat is sent from now on; one that is on its way is left to arrive."""
-        self._stopped = True
+        self._stopped.set()
         self._timer.cancel()
 
     def _renewed(self, remaining: float) -> None:
         self._expires = self._loop.time() + remaining
-        self._timer = self._loop.call_later(remaining / 2, self._beat)
+        self._timer = self._loop.call_later(max(remaining / 2, _SHORTEST_PAUSE), self._beat)
 
     def _beat(self) -> None:
         self._sequence += 1
@@ -54,38 +57,49 @@ class Heartbeat:
 
     def _target(self) -> float:
         """The lease that this beat asks for, in seconds."""
-        doublings = max(self._sequence - _CONSTANT_BEATS, 0)
-        return max(min(self._lease * float(2**doublings), _LONGEST_LEASE), self._lease)
+        doublings = min(max(self._sequence - _CONSTANT_BEATS, 0), _MOST_DOUBLINGS)
+        return max(min(self._lease * 2.0**doublings, _LONGEST_LEASE), self._lease)
 
     async def _send_beat(self) -> None:
         """One beat, asked again with the same key and body while the lease lasts and the failure may pass."""
         body = extend_body(self._step, self._sequence, max(round((self._target() - self._remaining()) * 1000), 1))
-        attempt, pause = 0, max(min(1.0, self._remaining() / 8), _SHORTEST_PAUSE)
-        while not self._stopped:
+        attempt, pause = 0, min(_LONGEST_FIRST_PAUSE, self._remaining() / 8)
+        while not self._stopped.is_set():
             with self._observer.calling("extend", attempt, **{"heartbeat.sequence": self._sequence}):
-                response = await self._extend(body)
-            if self._stopped:
-                return None
+                response = await self._reply_to(body)
+            if self._stopped.is_set():
+                return
             lack = unavailable_reason("extend", response)
             if lack is None:
-                return self._answered(response)
-            pause = max(pause, (response.retry_after_ms_header or 0) / 1000)
-            may_retry = self._remaining() > pause
-            self._observer.heartbeat_failed(lack, "retry" if may_retry else "stop")
-            if not may_retry:
-                return None
-            await asyncio.sleep(pause)
+                self._answered(response)
+                return
+            remaining = self._remaining()
+            is_late = remaining <= _SHORTEST_PAUSE
+            self._observer.heartbeat_failed(lack, "stop" if is_late else "retry")
+            if is_late:
+                return
+            # Whatever the server asks for: a lease that has run out cannot be extended any more.
+            await self._rest(min(max(pause, retry_after(response) or 0.0, _SHORTEST_PAUSE), remaining / 2))
             attempt, pause = attempt + 1, pause * 2
-        return None
 
     def _answered(self, response: CyclesResponse) -> None:
-        body = response.body or {}
         if not response.is_success:
-            self._observer.heartbeat_failed(str(body.get("error") or response.status), "stop")
+            self._observer.heartbeat_failed(error_code(response) or str(response.status), "stop")
             return
         self._observer.heartbeat(self._sequence, self._remaining())
-        remaining_ms = body.get("remaining_ttl_ms")
+        remaining_ms = body_of(response).get("remaining_ttl_ms")
         self._renewed(remaining_ms / 1000 if isinstance(remaining_ms, int) else self._target())
+
+    async def _reply_to(self, body: dict[str, Any]) -> CyclesResponse:
+        """The reply; a server that is silent for half of what is left of the lease has given none."""
+        try:
+            return await asyncio.wait_for(self._extend(body), max(self._remaining() / 2, _SHORTEST_PAUSE))
+        except asyncio.TimeoutError:
+            return CyclesResponse.transport_error(TimeoutError("no answer while the lease lasts"))
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
 
     def _remaining(self) -> float:
         return max(self._expires - self._loop.time(), 0.0)

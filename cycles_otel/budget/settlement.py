@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
 from runcycles import CyclesResponse
 
+from cycles_otel.budget.background import Outstanding
 from cycles_otel.budget.charging import COMMITTED, QUEUED, Charged, Charging, Claim
 from cycles_otel.budget.connection import Connection
+from cycles_otel.budget.decision import body_of
 from cycles_otel.budget.delivery import Delivery
 from cycles_otel.budget.journal import KnownSpend
 from cycles_otel.budget.observer import CallObserver, Observer, ReservationObserver
@@ -40,9 +40,7 @@ class Settlement:
         self._observer = observer
         self._delivery = Delivery(connection)
         self._charging = Charging(connection.journal, self._delivery)
-        self._lock = threading.RLock()
-        self._pending: dict[Future[Any], float] = {}
-        self._orphans: set[Future[str]] = set()
+        self._pending = Outstanding()
         self._reporting: asyncio.Task[None] | None = None
 
     def commit(self, reservation: Reservation, spend: Spend) -> Future[str]:
@@ -69,9 +67,7 @@ class Settlement:
         reserve: the body of the reserve, whose key gives the same reservation again.
         lease: after so many seconds it has expired by itself.
         """
-        future = self._connection.submit(self._reclaim(reserve, step, observer, lease))
-        self._orphans.add(future)
-        future.add_done_callback(self._orphans.discard)
+        self._connection.submit_unattended(self._reclaim(reserve, step, observer, lease))
 
     def recover(self) -> None:
         """Settle what processes that are gone left in the journal."""
@@ -80,25 +76,17 @@ class Settlement:
 
     def pending(self) -> list[Future[Any]]:
         """What is not settled yet."""
-        with self._lock:
-            return list(self._pending)
-
-    def abandon(self) -> None:
-        """Leave what is pending to the journal, and what may be orphaned to its lease."""
-        for future in [*self.pending(), *self._orphans]:
-            future.cancel()
+        return self._pending.all()
 
     def _start(self, work: Coroutine[Any, Any, str]) -> Future[str]:
         future: Future[str] = self._connection.submit(work)
-        with self._lock:
-            self._pending[future] = time.monotonic()
+        self._pending.add(future)
         future.add_done_callback(self._finished)
         return future
 
     def _finished(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._pending.pop(future, None)
-        self._tell_backlog()
+        self._pending.discard(future)
+        self._observer.backlog(*self._pending.backlog())
         if not future.cancelled() and (error := future.exception()) is not None:
             logger.error("A settlement failed by an error of this package.", exc_info=error)
 
@@ -158,7 +146,7 @@ class Settlement:
         response = await self._delivery.until_answered(
             "reserve", lambda client: client.create_reservation(reserve), observer, pause=1.0, timeout=lease
         )
-        reservation_id = (response.body or {}).get("reservation_id") if response is not None else None
+        reservation_id = body_of(response).get("reservation_id") if response is not None else None
         if isinstance(reservation_id, str):
             await self._charging.give_back(reservation_id, release_body(step, "reply_lost"), observer, lease)
         return "reclaimed"
@@ -179,13 +167,7 @@ class Settlement:
     async def _report_on_and_on(self) -> None:
         while self.pending():
             await asyncio.sleep(_REPORT_INTERVAL)
-            self._tell_backlog()
-
-    def _tell_backlog(self) -> None:
-        with self._lock:
-            oldest = next(iter(self._pending.values()), None)
-            left = len(self._pending)
-        self._observer.backlog(left, None if oldest is None else time.monotonic() - oldest)
+            self._observer.backlog(*self._pending.backlog())
 
 
 def _stop_heartbeat(reservation: Reservation) -> None:
