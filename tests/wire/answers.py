@@ -8,12 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tokens:
-    """The usage of an answer: ``cached`` tokens are part of the input, ``reasoning`` tokens of the output."""
+    """The usage of an answer: cached tokens, read or written, are part of the input, reasoning tokens of the output."""
 
     input: int
     output: int
     cached: int = 0
     reasoning: int = 0
+    cache_write: int = 0
 
     @property
     def total(self) -> int:
@@ -39,6 +40,7 @@ class Answer:
     calls: the tools that it calls.
     usage: what the answer says it used; None where it says nothing.
     breaks: whether the connection is lost before the answer is complete.
+    fails: whether a stream ends half way in an error of the server's.
     held: whether the answer waits until the test lets it go.
     """
 
@@ -46,6 +48,7 @@ class Answer:
     calls: tuple[Call, ...] = ()
     usage: Tokens | None = Tokens(input=900, output=50)
     breaks: bool = False
+    fails: bool = False
     held: bool = False
 
 

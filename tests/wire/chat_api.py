@@ -9,6 +9,8 @@ from typing import Any
 from tests.wire.answers import Answer, Tokens
 
 PATH = "/v1/chat/completions"
+FAILURE = 'data: {"error": {"message": "The stub fails.", "type": "server_error", "param": null, "code": null}}\n\n'
+"""How a stream says that it cannot go on."""
 
 
 def body(answer: Answer, number: int, request: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +91,11 @@ def _usage(used: Tokens) -> dict[str, Any]:
         "prompt_tokens": used.input,
         "completion_tokens": used.output,
         "total_tokens": used.total,
-        "prompt_tokens_details": {"cached_tokens": used.cached, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": used.cached,
+            "cache_write_tokens": used.cache_write,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": used.reasoning,
             "audio_tokens": 0,

@@ -9,6 +9,9 @@ from typing import Any
 from tests.wire.answers import Answer, Tokens
 
 PATH = "/v1/responses"
+_ERROR = {"type": "error", "code": "server_error", "message": "The stub fails.", "param": None, "sequence_number": 99}
+FAILURE = f"event: error\ndata: {json.dumps(_ERROR)}\n\n"
+"""How a stream says that it cannot go on."""
 
 
 def body(answer: Answer, number: int, request: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _response(
 def _usage(used: Tokens) -> dict[str, Any]:
     return {
         "input_tokens": used.input,
-        "input_tokens_details": {"cached_tokens": used.cached},
+        "input_tokens_details": {"cached_tokens": used.cached, "cache_write_tokens": used.cache_write},
         "output_tokens": used.output,
         "output_tokens_details": {"reasoning_tokens": used.reasoning},
         "total_tokens": used.total,

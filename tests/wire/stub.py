@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -62,7 +62,9 @@ class Stub:
             if isinstance(answer, Refusal):
                 return JSONResponse(answer.body, answer.status, answer.headers)
             if asked.body.get("stream"):
-                pieces = api.stream(answer, number, asked.body)
+                pieces = list(api.stream(answer, number, asked.body))
+                if answer.fails:
+                    pieces[len(pieces) // 2 :] = [api.FAILURE]
                 return StreamingResponse(self._stream(pieces, answer, request), media_type="text/event-stream")
             if answer.breaks:
                 self._http.drop(request.scope)
@@ -71,19 +73,19 @@ class Stub:
 
         return endpoint
 
-    async def _stream(self, pieces: Iterator[str], answer: Answer, request: Request) -> AsyncIterator[str]:
+    async def _stream(self, pieces: list[str], answer: Answer, request: Request) -> AsyncIterator[str]:
         """The pieces of a stream; what goes wrong, or waits, does so after half of them."""
-        parts = list(pieces)
-        for part in parts[: len(parts) // 2]:
-            yield part
+        half = len(pieces) // 2
+        for piece in pieces[:half]:
+            yield piece
         if answer.breaks:
             await asyncio.sleep(
                 0
             )  # The connection sends at the end of a turn: first half of it goes out, then it breaks.
             self._http.drop(request.scope)
         await self._held(answer)
-        for part in parts[len(parts) // 2 :]:
-            yield part
+        for piece in pieces[half:]:
+            yield piece
 
     async def _held(self, answer: Answer) -> None:
         if answer.held:

@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from agents import ModelRetrySettings, ModelSettings, RunResultStreaming, retry_policies
+from agents import ModelBehaviorError, ModelRetrySettings, ModelSettings, RunResultStreaming, retry_policies
 from openai import AsyncOpenAI
 from runcycles import BudgetExceededError
 
@@ -116,6 +116,13 @@ class TestBrokenOff:
         with pytest.raises(Exception, match=CONNECTION_LOST):
             await read()
         assert "raw_response_event" in seen
+        await released_with(line, "run_failed")
+
+    @pytest.mark.parametrize("streamed", ["streamed"], indirect=True)
+    async def test_a_stream_that_ends_in_an_error_gives_the_reservation_back(self, line: Line) -> None:
+        line.stub.will(Answer("half of it is never heard", usage=USED, fails=True))
+        with pytest.raises((openai.APIError, ModelBehaviorError), match=r"The stub fails"):
+            await line.run(line.agent(model_settings=WITH_USAGE))
         await released_with(line, "run_failed")
 
     async def test_a_client_that_waits_no_longer_gives_the_reservation_back(self, line: Line) -> None:

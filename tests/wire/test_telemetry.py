@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import openai
 import pytest
-from agents import Agent, Model, OpenAIProvider, RunConfig, function_tool
+from agents import Agent, Model, ModelSettings, MultiProvider, OpenAIProvider, RunConfig, function_tool
 from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics import exposition
@@ -18,7 +18,7 @@ from cycles_otel.telemetry import semconv
 from tests.run.desk import until
 from tests.telemetry.witness import attributes, span_id
 from tests.wire.answers import Answer, Call, Refusal, Tokens
-from tests.wire.line import MODEL, OPENAI_KEY, USED, Line
+from tests.wire.line import COST, MODEL, OPENAI_KEY, USED, Line
 
 SAID = {
     "instructions": "marked-instructions-7f3a",
@@ -109,6 +109,23 @@ class TestModelName:
         assert [each.action["name"] for each in line.llm_calls] == [MODEL]
         on_spans = {attributes(span).get("gen_ai.request.model") for span in line.witness.client_spans}
         assert on_spans == {MODEL}
+
+    async def test_an_agent_without_a_model_is_recorded_under_the_one_that_the_sdk_asks_for(self, line: Line) -> None:
+        line.stub.will(Answer(usage=USED))
+        provider = OpenAIProvider(openai_client=line.client, use_responses=line.api == "responses")
+        await line.run(Agent(name="clerk"), run_config=RunConfig(model_provider=provider))
+        await line.all_settled()
+        assert [each.action["name"] for each in line.llm_calls] == [line.stub.requests[0].body["model"]]
+
+    async def test_a_name_with_its_provider_s_prefix_is_priced_as_the_model_that_is_asked_for(self, line: Line) -> None:
+        line.stub.will(Answer(usage=USED))
+        provider = MultiProvider(openai_client=line.client, openai_use_responses=line.api == "responses")
+        settings = ModelSettings(include_usage=True)
+        agent = Agent(name="clerk", model=f"openai/{MODEL}", model_settings=settings)
+        await line.run(agent, run_config=RunConfig(model_provider=provider))
+        assert await line.charged_microcents() == COST
+        assert line.stub.requests[0].body["model"] == MODEL
+        assert [each.action["name"] for each in line.llm_calls] == [f"openai/{MODEL}"]
 
     async def test_each_api_is_asked_at_its_own_address(self, line: Line) -> None:
         line.stub.will(Answer())
