@@ -165,7 +165,7 @@ class TestLeft:
             await self._leave_stream(line.stream(line.agent(model_settings=WITH_USAGE)))
         else:
             run = asyncio.ensure_future(line.run(line.agent(model_settings=WITH_USAGE)))
-            await until(lambda: bool(line.stub.requests))
+            await until(lambda: bool(line.stub.requests), seconds=10)
             await cancelled(run)
 
     async def _leave_stream(self, result: RunResultStreaming) -> None:

@@ -72,7 +72,7 @@ class TestSecrecy:
                 await line.run(agent, SAID["question"])
         line.stub.will(Answer(SAID["answer"], held=True))
         run = asyncio.ensure_future(line.run(agent, SAID["question"]))
-        await until(lambda: len(line.stub.requests) == 6)
+        await until(lambda: len(line.stub.requests) == 6, seconds=10)
         run.cancel()
         await asyncio.wait([run])
         await line.all_settled()
