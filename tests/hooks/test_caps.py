@@ -19,6 +19,7 @@ from cycles_otel.local import Fault, LocalCycles
 from cycles_otel.telemetry import semconv
 from tests.hooks.conftest import MakeHooks
 from tests.hooks.desk import BUDGETS, COST, DONE, CountingTool, PricedModel, after, agent, calling
+from tests.run.desk import until
 from tests.telemetry.witness import Witness, attributes
 
 LLM_UNIT, TOOL_UNIT = "USD_MICROCENTS", "RISK_POINTS"
@@ -42,7 +43,7 @@ SCOPES = {LLM_UNIT: "tenant:acme/agent:desk", TOOL_UNIT: "tenant:acme/agent:desk
 
 @pytest.fixture
 def server() -> Iterator[LocalCycles]:
-    with LocalCycles(budgets={**BUDGETS, **{scope: BUDGETS["tenant:acme"] for scope in SCOPES.values()}}) as server:
+    with LocalCycles(budgets={**BUDGETS, **dict.fromkeys(SCOPES.values(), BUDGETS["tenant:acme"])}) as server:
         yield server
 
 
@@ -244,8 +245,7 @@ class TestCooldown:
         model, tool = PricedModel(calling("lookup"), DONE), CountingTool()
         hooks = make_hooks(max_cooldown=4_000)
         run = asyncio.ensure_future(Runner.run(agent(model, tool), "hello", hooks=hooks))
-        while not [each for each in server.ledger().active if each.unit == unit]:
-            await asyncio.sleep(0.01)
+        await until(lambda: any(each.unit == unit for each in server.ledger().active), seconds=10)
         run.cancel()
         await asyncio.wait([run])
         await hooks.aclose()
