@@ -198,7 +198,8 @@ class TestSteps:
         error = await denial_of(model, tool, make_hooks())
         assert error.reason_code == "MAX_STEPS_REACHED"
         assert tool.calls <= 1
-        assert server.ledger().active == ()
+        # The reserve of the other one may be on its way when the run ends: its grant is given back as it comes.
+        await until(lambda: not server.ledger().active)
 
     def test_outside_of_any_run_steps_are_not_counted_down(self) -> None:
         caps = CapsInForce(counts_steps=False)
