@@ -5,13 +5,18 @@ LOWEST := .venv-lowest
 WHEEL := .venv-wheel
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo serve test test-lowest check format types golden reference wheel clean
+.PHONY: help demo examples serve test test-lowest check format types golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/.cli  ## a team of agents under budgets, live, with nothing but this
 	@$(VENV)/bin/cycles-otel demo $(ARGS)
+
+examples: $(VENV)/.cli  ## run the examples, with nothing, or for real where OPENAI_API_KEY and CYCLES_* are set
+	@for each in basic_budget tool_governance multi_agent; do \
+		echo "== examples/$$each.py"; $(PYTHON) examples/$$each.py || exit 1; echo; \
+	done
 
 serve: $(VENV)/.cli  ## the embedded Cycles server on 127.0.0.1:7878 (BUDGETS=file.yaml)
 	@$(VENV)/bin/cycles-otel serve $(if $(BUDGETS),--budgets $(BUDGETS)) $(ARGS)

@@ -17,6 +17,7 @@ class CapsInForce:
 
     llm: Mapping[str, Any] | None = None
     steps_left: int | None = None
+    counts_steps: bool = True
 
     def from_llm(self, caps: Mapping[str, Any] | None) -> None:
         """The caps of the latest LLM call, which may have none, replace those of the one before."""
@@ -26,7 +27,7 @@ class CapsInForce:
     def narrow(self, caps: Mapping[str, Any] | None) -> None:
         """A step's caps say how many steps may still follow it; an earlier, smaller number stands."""
         limit = caps.get("max_steps_remaining") if caps else None
-        if isinstance(limit, int):
+        if isinstance(limit, int) and self.counts_steps:
             self.steps_left = limit if self.steps_left is None else min(self.steps_left, limit)
 
     def take_step(self) -> bool:
@@ -42,11 +43,20 @@ class CapsInForce:
 
 
 def allows_tool(caps: Mapping[str, Any] | None, tool: str) -> bool:
-    """A tool on the denylist, or missing from an allowlist, is forbidden."""
-    if not caps:
-        return True
-    allowed, denied = caps.get("tool_allowlist"), caps.get("tool_denylist")
-    return tool not in (denied or ()) and (allowed is None or tool in allowed)
+    """By the protocol's precedence: an allowlist with something on it counts alone, else a denylist.
+
+    Parameters
+    ----------
+    tool: the name as the action has it.
+    """
+    if allowed := _names(caps, "tool_allowlist"):
+        return tool in allowed
+    return tool not in _names(caps, "tool_denylist")
+
+
+def _names(caps: Mapping[str, Any] | None, field: str) -> list[Any]:
+    names = caps.get(field) if caps else None
+    return names if isinstance(names, list) else []
 
 
 def cooldown_of(caps: Mapping[str, Any] | None) -> float:

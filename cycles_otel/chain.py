@@ -60,7 +60,8 @@ class HookChain(HooksWithGoverning):
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Any, to_agent: Any) -> None:
         for each in self._after:
-            await each.on_handoff(context, from_agent=from_agent, to_agent=to_agent)
+            # By keyword, as the SDK itself calls this one.
+            await each.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     async def on_agent_start(self, context: Any, agent: Any) -> None:
         for each in self._before:

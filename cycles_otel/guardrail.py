@@ -19,8 +19,6 @@ from cycles_otel.refusal import raise_unless_it_goes
 from cycles_otel.run import current_scope
 from cycles_otel.telemetry import Recorder
 
-_MAX_ACTION_NAME = 256
-
 
 def cycles_budget_guardrail(
     client: AsyncCyclesClient | None = None,
@@ -74,7 +72,7 @@ def cycles_budget_guardrail(
         scope = current_scope()
         step = Step(
             subject.with_levels(agent=agent.name or None),
-            Action("agent.run", agent.name[:_MAX_ACTION_NAME]),
+            Action("agent.run", agent.name),
             in_unit,
             amount,
             Origin(agent=agent.name, run_id=scope.run_id if scope else None),

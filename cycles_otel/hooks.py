@@ -40,8 +40,6 @@ from cycles_otel.run import BRACKETING, GoverningHooks, LlmCall, RunScope, ToolC
 from cycles_otel.telemetry import Recorder
 from cycles_otel.tools import ToolRiskConfig, ToolRiskMap, tool_risk_map
 
-_MAX_ACTION_NAME = 256
-
 SubjectOf = Callable[[Any], Mapping[str, str]]
 
 
@@ -125,7 +123,7 @@ class CyclesRunHooks(GoverningHooks):
         self._base_url = without_login(connection.base_url)
         self._governor = observed_governor(connection, policy, recorder)
         self.observer = self._governor.observer
-        self._unbracketed = RunScope(self)
+        self._unbracketed = _scope_outside_of_runs(self)
         self.observer.configured(
             fail_open=policy.fail_open, dry_run=policy.dry_run, run_bracketing=BRACKETING.install()
         )
@@ -140,7 +138,7 @@ class CyclesRunHooks(GoverningHooks):
         given = known_levels("bind", levels)
         view = copy.copy(self)
         view._subject = self._subject.with_levels(**subject_levels(_NO_DEFAULTS, **given))
-        view._unbracketed = RunScope(view)
+        view._unbracketed = _scope_outside_of_runs(view)
         return view
 
     async def release_pending(self, reason: str = "requested") -> int:
@@ -148,8 +146,8 @@ class CyclesRunHooks(GoverningHooks):
 
         It touches neither what another live run holds nor what is known to be spent.
         """
-        scope = current_scope()
-        scopes = [self._unbracketed] if scope is None else [self._unbracketed, scope]
+        scope = self._scope()
+        scopes = [scope] if scope is self._unbracketed else [self._unbracketed, scope]
         released = sum(each.release_open(reason) for each in scopes)
         for each in scopes:
             await each.settled()
@@ -178,7 +176,7 @@ class CyclesRunHooks(GoverningHooks):
         model = model_name(scope.model_override, agent)
         step = Step(
             self._subject_for(context, agent),
-            Action("llm.completion", model[:_MAX_ACTION_NAME]),
+            Action("llm.completion", model),
             self._llm_unit,
             self._llm_estimate,
             Origin(agent=agent.name, model=model, run_id=scope.run_id),
@@ -188,7 +186,7 @@ class CyclesRunHooks(GoverningHooks):
         scope.caps.from_llm(reservation.caps if reservation else None)
         call = LlmCall(reservation, self._llm_spend(model, reservation))
         self._hold(scope, reservation, lambda: scope.llm_started(_llm_key(scope, context, self), call))
-        await self._cool_down(reservation)
+        await self._cool_down(scope, reservation)
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         """Commit what the response says was used, in the background."""
@@ -200,16 +198,16 @@ class CyclesRunHooks(GoverningHooks):
         """Reserve the tool's risk points; raise where the budget, or a cap, does not allow the call."""
         scope, key = self._scope(), _tool_key(context, agent, tool)
         step = self._tool_step(scope, context, agent, tool)
-        if not self._governor.policy.dry_run and not scope.caps.allow_tool(tool.name):
+        if not self._governor.policy.dry_run and not scope.caps.allow_tool(step.action.name):
             raise self._stopped_by_caps(step, limits.FORBIDDEN_TOOL, "the caps of the LLM call forbid the tool")
         self._take_step(scope, step)
         reservation = await self._admit(step) if step.amount else None
         call = ToolCall(reservation, Spend(step.amount, "risk_points"))
         self._hold(scope, reservation, lambda: scope.tool_started(key, call))
-        if reservation is not None and not limits.allows_tool(reservation.caps, tool.name):
-            reservation.release("tool_not_run")
+        if reservation is not None and not limits.allows_tool(reservation.caps, step.action.name):
+            scope.track(reservation.release("tool_not_run"), reservation)
             raise self._stopped_by_caps(step, limits.FORBIDDEN_TOOL, "its own caps forbid the tool")
-        await self._cool_down(reservation)
+        await self._cool_down(scope, reservation)
         scope.caps.narrow(reservation.caps if reservation else None)
         call.started = True
 
@@ -229,7 +227,7 @@ class CyclesRunHooks(GoverningHooks):
         scope = self._scope()
         step = Step(
             self._subject_for(context, from_agent),
-            Action("agent.handoff", str(to_agent.name)[:_MAX_ACTION_NAME]),
+            Action("agent.handoff", to_agent.name),
             Unit.RISK_POINTS,
             0,
             Origin(agent=from_agent.name, run_id=scope.run_id),
@@ -259,14 +257,15 @@ class CyclesRunHooks(GoverningHooks):
             raise asyncio.CancelledError
         register()
 
-    async def _cool_down(self, reservation: Admitted | None) -> None:
+    async def _cool_down(self, scope: RunScope, reservation: Admitted | None) -> None:
         """Wait for the cooldown of the caps; one that is too long is a denial."""
         pause = limits.cooldown_of(reservation.caps if reservation else None)
         if reservation is None or not pause:
             return
         if pause > self._governor.policy.max_cooldown:
             longest = f"a cooldown of {pause:g} s, of which at most {self._governor.policy.max_cooldown:g} s are waited"
-            reservation.release("tool_not_run" if reservation.step.origin.tool else "run_failed")
+            reason = "tool_not_run" if reservation.step.origin.tool else "run_failed"
+            scope.track(reservation.release(reason), reservation)
             raise self._stopped_by_caps(reservation.step, limits.LONG_COOLDOWN, longest)
         await asyncio.sleep(pause)
 
@@ -292,7 +291,7 @@ class CyclesRunHooks(GoverningHooks):
         risk = self._risk.of(tool.name)
         return Step(
             self._subject_for(context, agent).with_levels(toolset=tool.name),
-            Action(risk.action_kind or "tool.invoke", tool.name[:_MAX_ACTION_NAME]),
+            Action(risk.action_kind or "tool.invoke", tool.name),
             Unit.RISK_POINTS,
             risk.risk_points,
             Origin(
@@ -320,6 +319,11 @@ class CyclesRunHooks(GoverningHooks):
 
 _NO_DEFAULTS = CyclesConfig(base_url="", api_key="")
 _ONE_AT_A_TIME: Literal["llm"] = "llm"
+
+
+def _scope_outside_of_runs(hooks: CyclesRunHooks) -> RunScope:
+    """It sees no run begin, so a limit on the steps of a run cannot be counted down there."""
+    return RunScope(hooks, caps=limits.CapsInForce(counts_steps=False))
 
 
 def _same_client(one: GoverningHooks, other: CyclesRunHooks) -> bool:

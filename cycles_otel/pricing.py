@@ -1,14 +1,14 @@
 """What an LLM call really used: the model's usage becomes a spend in the unit of the budget.
 
-Dollars come from ``genai-prices`` (its bundled data: nothing is fetched), which knows cached, reasoning and audio
-tokens where the provider prices them. Amounts are rounded up to whole microcents: 1 USD is 10**8 of them.
+Dollars come from ``genai-prices`` (its bundled data: nothing is fetched), which knows what reading from and writing to
+a cache costs where the provider prices it. Amounts are rounded up to whole microcents: 1 USD is 10**8 of them.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import genai_prices
@@ -17,10 +17,12 @@ from agents.usage import Usage
 from runcycles import Unit
 
 from cycles_otel.budget.requests import Spend
+from cycles_otel.budget.step import cut
 
 logger = logging.getLogger("cycles_otel")
 
 MICROCENTS_PER_USD = 10**8
+_LONGEST_VERSION = 128
 _warned_of: set[str] = set()
 
 
@@ -32,18 +34,19 @@ def llm_spend(unit: Unit, model: str, response: ModelResponse, estimate: int, la
         "tokens_input": tokens["input"],
         "tokens_output": tokens["output"],
         "latency_ms": latency_ms,
-        "model_version": model[:128],
+        "model_version": cut(model, _LONGEST_VERSION),
     }
     return Spend(amount, source, metrics=metrics)
 
 
 def tokens_of(usage: Usage) -> dict[str, int]:
-    """Tokens by type, as the metric of the usage has them."""
+    """Tokens by type: the input with what was read from and written to a cache, the output with the reasoning."""
     return {
-        "input": usage.input_tokens or 0,
-        "output": usage.output_tokens or 0,
-        "cached": getattr(usage.input_tokens_details, "cached_tokens", 0) or 0,
-        "reasoning": getattr(usage.output_tokens_details, "reasoning_tokens", 0) or 0,
+        "input": _count(usage, "input_tokens"),
+        "output": _count(usage, "output_tokens"),
+        "cached": _count(usage.input_tokens_details, "cached_tokens"),
+        "cache_write": _count(usage.input_tokens_details, "cache_write_tokens"),
+        "reasoning": _count(usage.output_tokens_details, "reasoning_tokens"),
     }
 
 
@@ -52,12 +55,14 @@ def price_microcents(model: str, tokens: Mapping[str, int]) -> int | None:
     usage = genai_prices.Usage(
         input_tokens=tokens["input"],
         cache_read_tokens=tokens.get("cached", 0),
+        cache_write_tokens=tokens.get("cache_write", 0),
         output_tokens=tokens["output"],
     )
-    for name in _names_of(model):
+    for provider, name in _references_of(model):
         try:
-            price = genai_prices.calc_price(usage, name)
-        except LookupError:
+            price = genai_prices.calc_price(usage, name, provider_id=provider)
+        except (LookupError, ValueError):
+            # Not known there, or a usage that cannot be: more tokens from the cache than tokens at all.
             continue
         return math.ceil(Decimal(price.total_price) * MICROCENTS_PER_USD)
     return None
@@ -84,10 +89,18 @@ def is_unpriced(unit: Unit, spend: Spend) -> bool:
     return unit is Unit.USD_MICROCENTS and spend.source == "estimate" and used
 
 
-def _names_of(model: str) -> tuple[str, ...]:
-    """The model as it was asked for, then without the prefixes that route it (``litellm/anthropic/…``)."""
-    bare = model.rsplit("/", 1)[-1]
-    return (model,) if bare == model else (model, bare)
+def _count(usage: object, name: str) -> int:
+    return max(getattr(usage, name, 0) or 0, 0)
+
+
+def _references_of(model: str) -> Iterator[tuple[str | None, str]]:
+    """Provider and model for each way to read a name: by the prefixes that route it (``litellm/anthropic/…``) first."""
+    segments = model.split("/")
+    for number in range(1, len(segments)):
+        yield segments[number - 1], "/".join(segments[number:])
+    yield None, model
+    if len(segments) > 1:
+        yield None, segments[-1]
 
 
 def _warn_of(model: str) -> None:

@@ -10,13 +10,26 @@ from runcycles import Unit
 
 from cycles_otel.budget.subject import Subject
 
+_LONGEST_NAME = 256
+
 
 @dataclass(frozen=True)
 class Action:
-    """What is done: a kind of the protocol's registry (``llm.completion``) and a name (the model, the tool)."""
+    """What is done: a kind of the protocol's registry (``llm.completion``) and a name (the model, the tool).
+
+    Any name may be given; one that the protocol refuses is cut, or ``unnamed`` where it is blank.
+    """
 
     kind: str
     name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", cut(self.name, _LONGEST_NAME) if self.name.strip() else "unnamed")
+
+
+def cut(text: str, longest: int) -> str:
+    """At most ``longest`` characters, as the server counts them: in UTF-16, where an emoji is two."""
+    return text.encode("utf-16-le", "surrogatepass")[: 2 * longest].decode("utf-16-le", "ignore")
 
 
 @dataclass(frozen=True)
