@@ -24,6 +24,7 @@ _LIST_CAPS = ("tool_allowlist", "tool_denylist")
 _NUMBER_CAPS = ("max_tokens", "max_steps_remaining", "cooldown_ms")
 _ADMISSIONS = ("reserve", "decide")
 _LONGEST_RETRY_AFTER = 3600.0
+_OK, _CREATED = 200, 201
 _STATUS = {"commit": "COMMITTED", "release": "RELEASED", "extend": "ACTIVE", "event": "APPLIED"}
 
 
@@ -129,15 +130,21 @@ def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
         return False
     if not response.is_success:
         return 400 <= response.status < 600 and isinstance(body.get("error"), str)
+    if response.status != (_CREATED if operation == "event" else _OK):
+        return False
     if operation == "reserve":
         return _is_reserve_reply(body)
     if operation == "decide":
         return body.get("decision") in ("ALLOW", "ALLOW_WITH_CAPS", "DENY") and _are_caps(body.get("caps"))
     if operation == "commit":
-        return body.get("status") == _STATUS["commit"] and isinstance(body.get("charged"), dict)
+        return body.get("status") == _STATUS["commit"] and _is_amount(body.get("charged"))
     if operation in _STATUS:
         return body.get("status") == _STATUS[operation]
     return bool(body)
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("amount"), int) and isinstance(value.get("unit"), str)
 
 
 def body_of(response: CyclesResponse) -> Mapping[str, Any]:
