@@ -124,7 +124,11 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
     if not open_futures:
         return True
     loop = asyncio.get_running_loop()
-    woken = asyncio.Event()
+    woken, late = asyncio.Event(), asyncio.Event()
+
+    def expire() -> None:
+        late.set()
+        woken.set()
 
     def wake(_: Future[Any]) -> None:
         # The program's loop may be closed by now: then nobody waits any more.
@@ -133,16 +137,18 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
 
     for future in open_futures:
         future.add_done_callback(wake)
-    deadline = None if timeout is None else loop.time() + timeout
-    while not all(future.done() for future in open_futures):
-        woken.clear()
-        if all(future.done() for future in open_futures):
-            break
-        try:
-            await asyncio.wait_for(woken.wait(), None if deadline is None else max(deadline - loop.time(), 0))
-        except (asyncio.TimeoutError, TimeoutError):
-            return False
-    return True
+    # A timer of its own: asyncio.wait_for can swallow a cancellation that comes together with the end.
+    timer = None if timeout is None else loop.call_later(timeout, expire)
+    try:
+        while not all(future.done() for future in open_futures):
+            if late.is_set():
+                return False
+            await woken.wait()
+            woken.clear()
+        return True
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def settle_blocking(futures: Iterable[Future[Any]], timeout: float | None) -> bool:

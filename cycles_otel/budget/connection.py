@@ -37,7 +37,8 @@ class Connection:
         self._background = background.shared()
         self._config = config
         self._observe = observe
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end a run, and submit its settlements, while this thread submits.
+        self._lock = threading.RLock()
         self._generation: int | None = None
         self._client: AsyncCyclesClient | None = None
 

@@ -61,14 +61,15 @@ class Governor:
     async def reserve(self, step: Step) -> Admission:
         """Ask for budget before a step, on the caller's loop.
 
-        A caller that is cancelled meanwhile gets no reservation: one that the server grants is given back.
+        A caller that is cancelled meanwhile, or collected with its event loop, gets no reservation: one that the
+        server grants is given back.
         """
         observer = self.observer.reservation(step)
         asked = self._connection.submit(self._reserve(step, observer))
         self._asking.add(asked)
         try:
             return await background.outcome_of(asked)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             asked.add_done_callback(_give_back)
             raise
         finally:
