@@ -8,7 +8,6 @@ a long step at the default TTL is covered for some 25 minutes. All of it runs on
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,8 +30,6 @@ class Heartbeat:
 
     def __init__(self, step: Step, lease: float, extend: Extend, observer: ReservationObserver) -> None:
         self._loop = asyncio.get_running_loop()
-        # Not the step's context, which refers to its run: that would never be collected while the heart beats.
-        self._context = contextvars.Context()
         self._step = step
         self._lease = lease
         self._extend = extend
@@ -49,7 +46,7 @@ class Heartbeat:
 
     def _renewed(self, remaining: float) -> None:
         self._expires = self._loop.time() + remaining
-        self._timer = self._loop.call_later(remaining / 2, self._beat, context=self._context)
+        self._timer = self._loop.call_later(remaining / 2, self._beat)
 
     def _beat(self) -> None:
         self._sequence += 1

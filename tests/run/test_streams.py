@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from agents import RunResultStreaming, function_tool
 
-from cycles_otel import CyclesRunHooks
 from cycles_otel.local import LocalCycles
-from tests.run.desk import ESTIMATE, Desk, Gate, agent, calls, cancelled, hooks_of, says
+from tests.run.desk import Desk, Gate, agent, calls, cancelled, hooks_of, says
 
 
 @function_tool
@@ -24,14 +23,6 @@ def look_up() -> str:
 async def desk(server: LocalCycles, tracing: bool) -> AsyncIterator[Desk]:
     async with hooks_of(server, ttl_ms=1_000) as hooks:
         yield Desk(server, hooks, streamed=True, tracing=tracing)
-
-
-@pytest.fixture
-def lasting_desk(server: LocalCycles) -> Iterator[Desk]:
-    """A desk whose hooks outlive the event loops in which they are used."""
-    hooks = CyclesRunHooks(config=server.config(), llm_unit="TOKENS", llm_estimate=ESTIMATE, ttl_ms=1_000)
-    yield Desk(server, hooks, streamed=True)
-    asyncio.run(hooks.aclose())
 
 
 async def _over(result: RunResultStreaming) -> None:
@@ -156,14 +147,13 @@ class TestLoopThatEnds:
     def test_asyncio_run_returns_while_a_stream_goes_on(
         self, lasting_desk: Desk, at: str, charged: tuple[int, int]
     ) -> None:
-        async def leave() -> None:
-            await _start_and_reach(lasting_desk, at)
-
-        asyncio.run(leave())
+        lasting_desk.streamed = True
+        asyncio.run(_start_and_reach(lasting_desk, at))
         assert asyncio.run(lasting_desk.charged()) == charged
         asyncio.run(lasting_desk.no_heartbeat_is_left())
 
     def test_asyncio_run_returns_right_after_a_stream_was_read(self, lasting_desk: Desk) -> None:
+        lasting_desk.streamed = True
         asyncio.run(_run_once(lasting_desk))
         assert asyncio.run(lasting_desk.charged()) == (210, 1)
 
@@ -172,17 +162,17 @@ class TestLoopThatEnds:
     @pytest.mark.parametrize(("at", "charged"), [("model", (0, 0)), ("tool", (100, 1))])
     @pytest.mark.parametrize("streamed", [False, True], ids=["awaited", "streamed"])
     def test_a_loop_is_closed_under_a_run(
-        self, server: LocalCycles, lasting_desk: Desk, at: str, charged: tuple[int, int], streamed: bool
+        self, lasting_desk: Desk, at: str, charged: tuple[int, int], streamed: bool
     ) -> None:
         """Nobody cancels the run's task; the run is over when the task is collected."""
-        desk = Desk(server, lasting_desk.hooks, streamed)
+        lasting_desk.streamed = streamed
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(lambda *_: None)  # It would log that a task was destroyed while pending.
-        loop.run_until_complete(_start_and_reach(desk, at))
+        loop.run_until_complete(_start_and_reach(lasting_desk, at))
         loop.close()
         gc.collect()
-        assert asyncio.run(desk.charged()) == charged
-        asyncio.run(desk.no_heartbeat_is_left())
+        assert asyncio.run(lasting_desk.charged()) == charged
+        asyncio.run(lasting_desk.no_heartbeat_is_left())
 
 
 async def _read(result: RunResultStreaming) -> None:
