@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -66,14 +67,23 @@ class Governor:
         """
         observer = self.observer.reservation(step)
         asked = self._connection.submit(self._reserve(step, observer))
+        left = threading.Event()
+
+        def answered(_: Future[Admission]) -> None:
+            # First given back, then no longer pending: whoever closes must see one or the other.
+            if left.is_set():
+                _give_back(asked)
+            self._asking.discard(asked)
+
         self._asking.add(asked)
+        asked.add_done_callback(answered)
         try:
             return await background.outcome_of(asked)
         except (asyncio.CancelledError, GeneratorExit):
-            asked.add_done_callback(_give_back)
+            left.set()
+            if asked.done():
+                _give_back(asked)
             raise
-        finally:
-            asked.add_done_callback(self._asking.discard)
 
     async def decide(self, step: Step) -> Verdict:
         """Ask whether a step would be allowed, and hold nothing."""

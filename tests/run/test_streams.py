@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from agents import RunResultStreaming, function_tool
 
-from cycles_otel.local import LocalCycles
-from tests.run.desk import Desk, Gate, agent, calls, cancelled, hooks_of, says
+from cycles_otel.local import Hold, LocalCycles
+from tests.run.desk import Desk, Gate, agent, calls, cancelled, hooks_of, says, until
 
 
 @function_tool
@@ -172,6 +172,24 @@ class TestLoopThatEnds:
         loop.close()
         gc.collect()
         assert asyncio.run(lasting_desk.charged()) == charged
+        asyncio.run(lasting_desk.no_heartbeat_is_left())
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_a_loop_is_closed_under_a_reserve(self, lasting_desk: Desk, streamed: bool) -> None:
+        lasting_desk.streamed = streamed
+
+        async def start(hold: Hold) -> None:
+            clerk = agent(says(1))
+            _kept_by_the_loop = lasting_desk.stream(clerk) if streamed else lasting_desk.start(clerk)
+            await until(lambda: lasting_desk.sent("reserve") == 1, seconds=10)
+            hold.wait()
+
+        with lasting_desk.server.hold("reserve", applied=True) as hold:
+            loop = asyncio.new_event_loop()
+            loop.set_exception_handler(lambda *_: None)
+            loop.run_until_complete(start(hold))
+            loop.close()
+        asyncio.run(until(lambda: gc.collect() >= 0 and bool(lasting_desk.ledger.released)))
         asyncio.run(lasting_desk.no_heartbeat_is_left())
 
 
