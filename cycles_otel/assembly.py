@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runcycles import CyclesConfig
 
 from cycles_otel.budget.governor import Governor
 from cycles_otel.budget.policy import Policy
 from cycles_otel.errors import InvalidParameterTypeError
+from cycles_otel.plain_http import warn_of_plain_http
 from cycles_otel.telemetry import Recorder, TelemetryObserver, default_recorder, observe_client
 
 
-def observed_governor(config: CyclesConfig, policy: Policy, recorder: Recorder | None) -> Governor:
-    """A governor that tells ``recorder``, by default the one of the process, what it does."""
+def observed_governor(
+    config: CyclesConfig, policy: Policy, recorder: Recorder | None, *, tenant: str | None
+) -> Governor:
+    """A governor that tells ``recorder``, by default the one of the process, what it does.
+
+    ``tenant`` is the one that the key belongs to, where that is known: it names the journal, whatever key comes next.
+    """
     if recorder is not None and not isinstance(recorder, Recorder):
         raise InvalidParameterTypeError("recorder", recorder, "a cycles_otel.Recorder")
     told = recorder or default_recorder()
+    warn_of_plain_http(config.base_url)
+    if tenant is not None:
+        config = replace(config, tenant=tenant)
     return Governor(config, policy, TelemetryObserver(told), lambda client: observe_client(client, told))

@@ -64,7 +64,7 @@ def cycles_budget_guardrail(
         dry_run=flag("dry_run", dry_run),
         unbudgeted=choice("unbudgeted", unbudgeted, "raise", "allow"),
     )
-    governor = observed_governor(connection, policy, recorder)
+    governor = observed_governor(connection, policy, recorder, tenant=subject.tenant)
 
     async def check(
         context: RunContextWrapper[Any], agent: Agent[Any], input: str | list[TResponseInputItem]

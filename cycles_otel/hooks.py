@@ -121,7 +121,7 @@ class CyclesRunHooks(GoverningHooks):
         )
         self.settle_timeout = policy.settle_timeout
         self._base_url = without_login(connection.base_url)
-        self._governor = observed_governor(connection, policy, recorder)
+        self._governor = observed_governor(connection, policy, recorder, tenant=self._subject.tenant)
         self.observer = self._governor.observer
         self._unbracketed = _scope_outside_of_runs(self)
         self.observer.configured(
@@ -174,25 +174,24 @@ class CyclesRunHooks(GoverningHooks):
         """Reserve the estimate; raise where the budget does not allow the call."""
         scope = self._scope()
         model = model_name(scope.model_override, agent)
-        step = Step(
-            self._subject_for(context, agent),
-            Action("llm.completion", model),
-            self._llm_unit,
-            self._llm_estimate,
-            Origin(agent=agent.name, model=model, run_id=scope.run_id),
-        )
+        step = self._llm_step(scope, context, agent, model)
         self._take_step(scope, step)
         reservation = await self._admit(step)
         scope.caps.from_llm(reservation.caps if reservation else None)
         call = LlmCall(reservation, self._llm_spend(model, reservation))
         self._hold(scope, reservation, lambda: scope.llm_started(_llm_key(scope, context, self), call))
         await self._cool_down(scope, reservation)
+        call.started = True
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         """Commit what the response says was used, in the background."""
         scope = self._scope()
-        if not scope.closed:
-            scope.llm_ended(_llm_key(scope, context, self), response)
+        if scope.closed or scope.llm_ended(_llm_key(scope, context, self), response) or not scope.gave_back_llm:
+            return
+        # It was given back by request while its model was at work: what it used is charged all the same.
+        model = model_name(scope.model_override, agent)
+        step = self._llm_step(scope, context, agent, model)
+        scope.track(self._governor.charge(step, self._llm_spend(model, None)(response)))
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> None:
         """Reserve the tool's risk points; raise where the budget, or a cap, does not allow the call."""
@@ -286,6 +285,15 @@ class CyclesRunHooks(GoverningHooks):
             return spend
 
         return spend_of
+
+    def _llm_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Agent[Any], model: str) -> Step:
+        return Step(
+            self._subject_for(context, agent),
+            Action("llm.completion", model),
+            self._llm_unit,
+            self._llm_estimate,
+            Origin(agent=agent.name, model=model, run_id=scope.run_id),
+        )
 
     def _tool_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> Step:
         risk = self._risk.of(tool.name)

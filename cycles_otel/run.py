@@ -8,12 +8,14 @@ variable carries the scope to every hook of the run, and a nested run without ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +26,7 @@ from agents.items import ModelResponse
 from runcycles import BudgetExceededError, Unit
 
 from cycles_otel.budget import background
-from cycles_otel.budget.observer import Observer
+from cycles_otel.budget.observer import Observer, RunObserver
 from cycles_otel.budget.policy import UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
@@ -51,10 +53,18 @@ class HooksWithGoverning(RunHooks[Any]):
 
 @dataclass
 class LlmCall:
-    """An LLM call that was let go: its reservation, if it has one, and how its spend is found."""
+    """An LLM call that was let go.
+
+    Parameters
+    ----------
+    reservation: what is held for it, if anything.
+    spend_of: how its spend is found.
+    started: whether the model may have begun.
+    """
 
     reservation: Admitted | None
     spend_of: Callable[[ModelResponse], Spend]
+    started: bool = False
 
 
 @dataclass
@@ -64,6 +74,33 @@ class ToolCall:
     reservation: Admitted | None
     spend: Spend
     started: bool = False
+
+
+@dataclass(frozen=True)
+class RunEnding:
+    """How a run ended.
+
+    Parameters
+    ----------
+    error: what ended it, if not its result.
+    responses: what its models answered; an answer that no hook told of is charged all the same.
+    paused: whether it waits for an approval.
+    """
+
+    error: BaseException | None = None
+    responses: list[ModelResponse] = field(default_factory=list)
+    paused: bool = False
+
+    @classmethod
+    def with_result(cls, result: Any, error: BaseException | None = None) -> RunEnding:
+        """The end of a run that left a result, of a stream even where it failed."""
+        return cls(error, result.raw_responses, paused=error is None and bool(result.interruptions))
+
+    @classmethod
+    def with_error(cls, error: BaseException) -> RunEnding:
+        """The end of a run that left no result; of its answers the SDK's own errors know."""
+        data = getattr(error, "run_data", None)
+        return cls(error, list(data.raw_responses) if data is not None else [])
 
 
 @dataclass
@@ -77,6 +114,7 @@ class RunScope:
     ----------
     model_override: the model of the run's config, which stands before the agents' own.
     answered_before: how many answers of models a resumed run starts with; another run was charged for them.
+    gave_back_llm: whether an LLM call was given back by request, whose model may still answer.
     """
 
     hooks: GoverningHooks
@@ -87,6 +125,7 @@ class RunScope:
     tool_calls: dict[object, list[ToolCall]] = field(default_factory=dict)
     caps: CapsInForce = field(default_factory=CapsInForce)
     answered: int = 0
+    gave_back_llm: bool = False
     committed: dict[Unit, int] = field(default_factory=dict)
     settlements: dict[Future[str], Admitted | None] = field(default_factory=dict)
     closed: bool = False
@@ -96,12 +135,15 @@ class RunScope:
         self._give_back_llm(key, "run_failed")
         self.llm_calls[key] = call
 
-    def llm_ended(self, key: object, response: ModelResponse) -> None:
-        """The model answered: charge what it used."""
+    def llm_ended(self, key: object, response: ModelResponse) -> bool:
+        """The model answered: charge what it used. False if the call is not held any more."""
         self.answered += 1
         call = self.llm_calls.pop(key, None)
-        if call is not None and call.reservation is not None:
+        if call is None:
+            return False
+        if call.reservation is not None:
             self._commit(call.reservation, call.spend_of(response))
+        return True
 
     def tool_started(self, key: object, call: ToolCall) -> None:
         """A tool call was admitted."""
@@ -134,31 +176,27 @@ class RunScope:
     def release_open(self, reason: str) -> int:
         """Give back what is held; how many reservations that were."""
         reservations = self.open_reservations()
+        self.gave_back_llm |= any(call.reservation in reservations for call in self.llm_calls.values())
         self.llm_calls.clear()
         self.tool_calls.clear()
-        for reservation in reservations:
-            self.track(reservation.release(reason), reservation)
-        return len(reservations)
+        released = [(reservation.release(reason), reservation) for reservation in reservations]
+        for settlement, reservation in released:
+            self.track(settlement, reservation)
+        return sum(settlement is not None for settlement, _ in released)
 
-    def close(self, error: BaseException | None, responses: list[ModelResponse]) -> None:
-        """The run is over: settle what no hook settled.
-
-        Parameters
-        ----------
-        error: what ended the run, if not its result.
-        responses: what the models of this run answered; one that no hook told of is charged all the same.
-        """
+    def close(self, ending: RunEnding) -> None:
+        """The run is over: settle what no hook settled."""
         if self.closed:
             return
         self.closed = True
-        unseen = responses[self.answered_before + self.answered :]
+        unseen = ending.responses[self.answered_before + self.answered :]
         for key in list(self.llm_calls):
             if unseen:
                 self.llm_ended(key, unseen[0])
             else:
-                self._unknown_llm_spend(key, error)
+                self._unknown_llm_spend(key, ending.error)
         for call in [call for same_key in self.tool_calls.values() for call in same_key]:
-            self._close_tool(call)
+            self._close_tool(call, ending)
         self.tool_calls.clear()
 
     async def settled(self) -> None:
@@ -171,14 +209,15 @@ class RunScope:
                 reservation.observer.settlement_queued()
 
     def _commit(self, reservation: Admitted, spend: Spend) -> None:
-        unit = reservation.step.unit
-        self.committed[unit] = self.committed.get(unit, 0) + spend.amount
-        self.track(reservation.commit(spend), reservation)
+        settlement, unit = reservation.commit(spend), reservation.step.unit
+        if settlement is not None:
+            self.committed[unit] = self.committed.get(unit, 0) + spend.amount
+        self.track(settlement, reservation)
 
     def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
         """A model that failed cost nothing that is known; one that was cut off may have: the policy says."""
-        cut_off = isinstance(error, asyncio.CancelledError | InputGuardrailTripwireTriggered)
         call = self.llm_calls[key]
+        cut_off = call.started and (_is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered))
         if cut_off and self.hooks.unknown_spend == "commit_estimate" and call.reservation is not None:
             self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
@@ -190,10 +229,11 @@ class RunScope:
         if call is not None and call.reservation is not None:
             self.track(call.reservation.release(reason), call.reservation)
 
-    def _close_tool(self, call: ToolCall) -> None:
+    def _close_tool(self, call: ToolCall, ending: RunEnding) -> None:
         if call.reservation is None:
             return
-        if call.started:
+        # A nested agent that waits for an approval goes on in another run, which charges it when it is back.
+        if call.started and not ending.paused:
             self._commit(call.reservation, call.spend)
         else:
             self.track(call.reservation.release("tool_not_run"), call.reservation)
@@ -208,9 +248,14 @@ def run_outcome(error: BaseException | None) -> str:
     """How a run ended, as the metric of the runs says it."""
     if error is None:
         return "completed"
-    if isinstance(error, asyncio.CancelledError):
+    if _is_cancellation(error):
         return "cancelled"
     return "denied" if isinstance(error, BudgetExceededError) or _tripped_for_budget(error) else "failed"
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    """Whether a run was stopped from outside: cancelled, interrupted, or left by a loop that was closed."""
+    return error is not None and not isinstance(error, Exception)
 
 
 def _tripped_for_budget(error: BaseException) -> bool:
@@ -221,7 +266,7 @@ def _tripped_for_budget(error: BaseException) -> bool:
 
 
 def _release_reason(error: BaseException | None) -> str:
-    if isinstance(error, asyncio.CancelledError):
+    if _is_cancellation(error):
         return "run_cancelled"
     return "guardrail" if isinstance(error, InputGuardrailTripwireTriggered) else "run_failed"
 
@@ -263,25 +308,27 @@ async def _run(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, An
         return await wrapped(*args, **kwargs)
     observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
     token = _current.set(scope)
-    error: BaseException | None = None
-    responses: list[ModelResponse] = []
+    ending = RunEnding()
     try:
         with observer.attached():
             result = await wrapped(*args, **kwargs)
-        responses = result.raw_responses
+        ending = RunEnding.with_result(result)
         return result
     except BaseException as raised:
-        error, responses = raised, _responses_of(raised)
+        ending = RunEnding.with_error(raised)
         raise
     finally:
-        _current.reset(token)
-        scope.close(error, responses)
-        try:
-            # Who cancels does not wait: what is open settles in the background.
-            if not isinstance(error, asyncio.CancelledError):
-                await scope.settled()
-        finally:
-            observer.ended(run_outcome(error), scope.committed, len(scope.open_reservations()))
+        _leave(token)
+        if isinstance(ending.error, GeneratorExit):
+            _end_collected(scope, observer)
+        else:
+            scope.close(ending)
+            try:
+                # Who cancels does not wait: what is open settles in the background.
+                if not _is_cancellation(ending.error):
+                    await scope.settled()
+            finally:
+                _end(scope, observer, ending)
 
 
 def _run_streamed(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -289,23 +336,44 @@ def _run_streamed(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str,
     if scope is None:
         return wrapped(*args, **kwargs)
     observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
-
-    def end(error: BaseException | None, responses: list[ModelResponse]) -> None:
-        scope.close(error, responses)
-        observer.ended(run_outcome(error), scope.committed, len(scope.open_reservations()))
-
     token = _current.set(scope)
     try:
         with observer.attached():
             result = wrapped(*args, **kwargs)
     except BaseException as raised:
-        end(raised, [])
+        _end(scope, observer, RunEnding.with_error(raised))
         raise
     finally:
         _current.reset(token)
+    collected = weakref.finalize(result.run_loop_task, _end_collected, scope, observer)
+    collected.atexit = False
+
+    def over(task: asyncio.Task[Any]) -> None:
+        collected.detach()
+        _end(scope, observer, RunEnding.with_result(result, _error_of(task)))
+
     # The stream is over when its loop is, whether anybody reads it or not; a callback cannot wait.
-    result.run_loop_task.add_done_callback(lambda task: end(_error_of(task), result.raw_responses))
+    result.run_loop_task.add_done_callback(over)
     return result
+
+
+def _leave(token: Token[RunScope | None]) -> None:
+    # A run that is collected ends in whatever context that happens.
+    with contextlib.suppress(ValueError):
+        _current.reset(token)
+
+
+def _end(scope: RunScope, observer: RunObserver, ending: RunEnding) -> None:
+    scope.close(ending)
+    observer.ended(run_outcome(ending.error), scope.committed, len(scope.open_reservations()))
+
+
+def _end_collected(scope: RunScope, observer: RunObserver) -> None:
+    """End a run that never ended, since its event loop was closed under it: nothing refers to it any more.
+
+    The collector runs on any thread, between any two instructions; so the work is left to the background loop.
+    """
+    background.shared().call(_end, scope, observer, RunEnding(asyncio.CancelledError()))
 
 
 def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
@@ -338,11 +406,6 @@ def _run_config_model(run_config: Any) -> object:
 def _agent_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     agent = args[0] if args else kwargs.get("starting_agent")
     return str(getattr(agent, "name", "agent"))
-
-
-def _responses_of(error: BaseException) -> list[ModelResponse]:
-    data = getattr(error, "run_data", None)
-    return list(data.raw_responses) if data is not None else []
 
 
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:

@@ -46,7 +46,8 @@ class Connection:
         self._observer = observer
         self._observe = observe
         self._unattended = background.Outstanding()
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may end a run, and submit its settlements, while this thread submits.
+        self._lock = threading.RLock()
         self._generation: int | None = None
         self._client: AsyncCyclesClient | None = None
         self._is_retired = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -62,18 +63,28 @@ class Governor:
     async def reserve(self, step: Step) -> Admission:
         """Ask for budget before a step, on the caller's loop.
 
-        A caller that is cancelled meanwhile gets no reservation: one that the server grants is given back.
+        A caller that is cancelled meanwhile, or collected with its event loop, gets no reservation: one that the
+        server grants is given back.
         """
         observer = self.observer.reservation(step)
         asked = self._connection.submit(self._reserve(step, observer))
+        left = threading.Event()
+
+        def answered(_: Future[Admission]) -> None:
+            # First given back, then no longer pending: whoever closes must see one or the other.
+            if left.is_set():
+                _give_back(asked)
+            self._asking.discard(asked)
+
         self._asking.add(asked)
+        asked.add_done_callback(answered)
         try:
             return await background.outcome_of(asked)
-        except asyncio.CancelledError:
-            asked.add_done_callback(_give_back)
+        except (asyncio.CancelledError, GeneratorExit):
+            left.set()
+            if asked.done():
+                _give_back(asked)
             raise
-        finally:
-            asked.add_done_callback(self._asking.discard)
 
     async def decide(self, step: Step) -> Verdict:
         """Ask whether a step would be allowed, and hold nothing."""

@@ -139,3 +139,26 @@ class TestSecrecy:
             await Runner.run(agent(PricedModel(calling("lookup")), tool), "hello", hooks=make_hooks())
         assert server.api_key not in "".join(traceback.format_exception(caught.value))
         assert tool.calls == 0
+
+
+class TestPlainHttp:
+    @both
+    def test_a_key_that_leaves_the_machine_in_plain_text_is_warned_of_once(
+        self, make: Make, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+    ) -> None:
+        host = f"cycles-{abs(hash(request.node.name))}.example.com"
+        for _ in range(2):
+            make(config=connection(base_url=f"http://{host}:7878"))
+        (said,) = [message for message in caplog.messages if host in message]
+        assert "https" in said
+
+    @both
+    @pytest.mark.parametrize(
+        "address",
+        ["https://cycles.example.com", "http://localhost:7878", "http://127.0.0.2:7878", "http://[::1]:7878"],
+    )
+    def test_what_is_encrypted_or_stays_on_the_machine_is_not(
+        self, make: Make, address: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make(config=connection(base_url=address))
+        assert caplog.messages == []

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cycles_otel import CyclesRunHooks
 from cycles_otel.local import LocalCycles
-from tests.run.desk import AMPLE, Desk, hooks_of
+from tests.run.desk import AMPLE, ESTIMATE, Desk, hooks_of
 
 
 @pytest.fixture
@@ -36,3 +38,11 @@ async def any_desk(server: LocalCycles, streamed: bool, tracing: bool) -> AsyncI
     """A desk for each way of running an agent, with the SDK's tracing on and off."""
     async with hooks_of(server, ttl_ms=1_000) as hooks:
         yield Desk(server, hooks, streamed, tracing)
+
+
+@pytest.fixture
+def lasting_desk(server: LocalCycles) -> Iterator[Desk]:
+    """A desk whose hooks outlive the event loops in which they are used."""
+    hooks = CyclesRunHooks(config=server.config(), llm_unit="TOKENS", llm_estimate=ESTIMATE, ttl_ms=1_000)
+    yield Desk(server, hooks)
+    asyncio.run(hooks.aclose())

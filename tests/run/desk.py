@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from agents import Agent, RunConfig, Runner, RunResult, RunResultStreaming, Usage
+from agents import Agent, FunctionTool, RunConfig, Runner, RunResult, RunResultStreaming, Usage, function_tool
 from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_message, function_call
 
 from cycles_otel import CyclesRunHooks
+from cycles_otel.budget.reservation import Reservation
 from cycles_otel.local import LedgerSnapshot, LocalCycles
+from cycles_otel.run import current_scope
 
 AMPLE = {"TOKENS": 1_000_000, "RISK_POINTS": 1_000_000}
 ESTIMATE = 1_000
@@ -56,6 +58,10 @@ class Desk:
             pass
         return result
 
+    def start(self, agent: Agent[Any], given: Any = "hello", **more: Any) -> asyncio.Task[Result]:
+        """A run that goes on while the test does something else."""
+        return asyncio.create_task(self.run(agent, given, **more))
+
     def stream(self, agent: Agent[Any], given: Any = "hello", **more: Any) -> RunResultStreaming:
         """A streamed run that nobody reads yet."""
         return Runner.run_streamed(agent, given, **self._settings(more))
@@ -76,6 +82,13 @@ class Desk:
     async def all_settled(self) -> None:
         """Within a second no reservation is held."""
         await until(lambda: not self.ledger.active)
+
+    async def no_heartbeat_is_left(self) -> None:
+        """Nothing is held, and no heartbeat goes on; for hooks with a TTL of a second."""
+        await self.all_settled()
+        beats = self.sent("extend")
+        await asyncio.sleep(0.7)  # Longer than half a lease, after which a heartbeat that lives on would be seen.
+        assert self.sent("extend") == beats
 
     def _settings(self, more: dict[str, Any]) -> dict[str, Any]:
         return {"hooks": self.hooks, "run_config": RunConfig(tracing_disabled=not self.tracing), **more}
@@ -129,6 +142,15 @@ class Gate:
         self.reached.set()
         await self.opened.wait()
 
+    def tool(self, name: str = "wait", **more: Any) -> FunctionTool:
+        """A tool that waits here before it answers."""
+
+        async def wait() -> str:
+            await self.pass_through()
+            return "waited"
+
+        return function_tool(wait, name_override=name, **more)
+
     def before(self, step: ModelStep) -> ModelStep:
         """A model call that waits here before it answers."""
 
@@ -142,8 +164,41 @@ class Gate:
 async def cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and see that it is."""
     task.cancel()
-    await asyncio.wait([task])
+    await asyncio.wait([task], timeout=10)
     assert task.cancelled()
+
+
+class Books:
+    """What each reservation should be charged: a model notes what its call uses while the reservation is held."""
+
+    def __init__(self) -> None:
+        self.expected: dict[str, int] = {}
+
+    def noted(self, step: ModelStep, before: Gate | None = None) -> ModelStep:
+        """A model's answer that is noted, and that may wait at a gate."""
+        assert step.usage is not None
+        tokens = step.usage.total_tokens
+
+        async def respond(_: ModelCall) -> ModelStep:
+            (held,) = _held_llm_calls()
+            self.expected[held] = tokens
+            if before is not None:
+                await before.pass_through()
+            return step
+
+        return ModelStep.respond(respond)
+
+    def agree_with(self, ledger: LedgerSnapshot) -> None:
+        """Each call that was noted was charged on its own reservation, and no other call was."""
+        charged = {each.id: each.charged for each in ledger.committed if each.unit == "TOKENS"}
+        assert charged == self.expected
+
+
+def _held_llm_calls() -> list[str]:
+    scope = current_scope()
+    assert scope is not None, "the model is called outside of any run's scope"
+    open_reservations = [each for each in scope.open_reservations() if isinstance(each, Reservation)]
+    return [held.id for held in open_reservations if held.step.origin.tool is None]
 
 
 def names(requests: Sequence[Any]) -> list[str]:
