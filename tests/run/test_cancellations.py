@@ -6,6 +6,7 @@ import asyncio
 
 import anyio
 import pytest
+from agents import function_tool
 
 from cycles_otel.local import Budget, LocalCycles
 from tests.run.cancellations import CANCELLATIONS
@@ -53,15 +54,23 @@ async def test_a_run_that_is_cancelled_while_it_settles_is_charged_once(desk: De
 
 async def test_a_run_under_wait_for_that_takes_too_long_holds_nothing(any_desk: Desk) -> None:
     gate = Gate()
+    run = any_desk.start(agent(calls(100, "wait"), tools=[gate.tool()]))
+    await gate.reached.wait()
     with pytest.raises((asyncio.TimeoutError, TimeoutError)):
-        await asyncio.wait_for(any_desk.run(agent(calls(100, "wait"), tools=[gate.tool()])), 0.3)
+        await asyncio.wait_for(run, 0.01)
     assert await any_desk.charged() == (100, 1)
 
 
-async def test_a_run_in_a_cancel_scope_that_takes_too_long_holds_nothing(any_desk: Desk) -> None:
-    gate = Gate()
-    with anyio.move_on_after(0.3) as scope:
-        await any_desk.run(agent(calls(100, "wait"), tools=[gate.tool()]))
+async def test_a_run_in_a_scope_that_is_cancelled_holds_nothing(any_desk: Desk) -> None:
+    with anyio.CancelScope() as scope:
+
+        @function_tool
+        async def wait() -> str:
+            scope.cancel()
+            await asyncio.sleep(3_600)
+            return "never"
+
+        await any_desk.run(agent(calls(100, "wait"), tools=[wait]))
     assert scope.cancelled_caught
     assert await any_desk.charged() == (100, 1)
 

@@ -189,7 +189,7 @@ class TestLoopThatEnds:
             loop.set_exception_handler(lambda *_: None)
             loop.run_until_complete(start(hold))
             loop.close()
-        asyncio.run(until(lambda: gc.collect() >= 0 and bool(lasting_desk.ledger.released)))
+        asyncio.run(until(lambda: gc.collect() >= 0 and bool(lasting_desk.ledger.released), seconds=10))
         asyncio.run(lasting_desk.no_heartbeat_is_left())
 
 
