@@ -67,16 +67,16 @@ class Governor:
         server grants is given back.
         """
         observer = self.observer.reservation(step)
-        asked = self._connection.submit(self._reserve(step, observer))
+        asked, asking = self._connection.submit(self._reserve(step, observer)), self._asking
         left = threading.Event()
 
         def answered(_: Future[Admission]) -> None:
             # First given back, then no longer pending: whoever closes must see one or the other.
             if left.is_set():
                 _give_back(asked)
-            self._asking.discard(asked)
+            asking.discard(asked)
 
-        self._asking.add(asked)
+        asking.add(asked)
         asked.add_done_callback(answered)
         try:
             return await background.outcome_of(asked)
