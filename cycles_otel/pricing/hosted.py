@@ -50,7 +50,7 @@ class HostedCall:
 
 def hosted_calls(output: Iterable[Any]) -> tuple[HostedCall, ...]:
     """The calls of hosted tools among the items of a model's answer, whether they succeeded or not."""
-    return tuple(_call(tool, item) for item in output if (tool := _TOOL_OF_ITEM.get(_field(item, "type"))))
+    return tuple(_call(tool, item) for item in output if (tool := _TOOL_OF_ITEM.get(str(_field(item, "type")))))
 
 
 def with_fee(calls: Iterable[HostedCall]) -> dict[str, int]:
