@@ -160,6 +160,19 @@ class TestLookUp:
         assert model is not None
         assert model.cost(TokenUsage(1, 0)) == 250
 
+    @pytest.mark.parametrize(
+        ("name", "microcents"),
+        [
+            ("litellm/anthropic/claude-3-5-sonnet-20241022", 450_000),
+            ("litellm/bedrock/anthropic.claude-3-5-sonnet-20241022-v2:0", 450_000),
+            ("litellm/groq/llama-3.1-8b-instant", 5_800),
+        ],
+    )
+    def test_the_provider_in_a_name_is_the_one_whose_price_counts(self, name: str, microcents: int) -> None:
+        model = DATA.model(ModelIdentity(name))
+        assert model is not None
+        assert model.cost(TokenUsage(1_000, 100)) == microcents
+
     @pytest.mark.parametrize("name", ["ScriptedModel", "our-own", "our/own/model", "", "/", "gpt-4o/", "x" * 500])
     def test_a_model_that_nobody_knows_has_no_price(self, name: str) -> None:
         assert DATA.model(ModelIdentity(name)) is None

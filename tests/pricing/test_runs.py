@@ -106,18 +106,15 @@ class TestCommits:
             assert server.ledger().charged("CREDITS") == charged
             assert witness.series(semconv.PRICE_UNKNOWN) == {}
 
-    async def test_requests_of_a_retried_call_are_priced_one_by_one(
-        self, server: LocalCycles, make_hooks: MakeHooks
-    ) -> None:
+    async def test_requests_of_a_retried_call_are_priced_one_by_one(self, make_hooks: MakeHooks) -> None:
+        """Together they are longer than 200,000 tokens, from which on this model costs twice as much; neither is."""
         both = Usage()
-        both.add(usage(200_000, 10))
-        both.add(usage(100, 10))
-        await run(make_hooks(llm_estimate=1_000_000), used=both, model="gpt-5.6-luna")
-        assert commit_of(server)["metrics"]["custom"]["requests"] == 2
-        model = PriceData().model(ModelIdentity("gpt-5.6-luna"))
-        assert model is not None
-        rates = model.rates(100)
-        assert server.ledger().charged() == 200_100 * rates.tokens["input"] + 20 * rates.tokens["output"]
+        both.add(usage(150_000, 10))
+        both.add(usage(100_000, 10))
+        with LocalCycles(budgets={"tenant:acme": {"USD_MICROCENTS": 10**9}}) as server:
+            await run(make_hooks(config=server.config("acme")), used=both, model="claude-sonnet-4-5")
+            assert commit_of(server)["metrics"]["custom"]["requests"] == 2
+            assert server.ledger().charged() == 250_000 * 300 + 20 * 1_500
 
 
 class TestUnpriced:
