@@ -309,10 +309,15 @@ class TestEstimates:
     async def test_what_was_charged_for_want_of_a_price_teaches_nothing(
         self, server: LocalCycles, make_hooks: MakeHooks
     ) -> None:
-        hooks = make_hooks(llm_estimate="adaptive", price=lambda _: None)
-        for _ in range(6):
-            await run(hooks)
-        assert self.reserved(server) == [ESTIMATE] * 6
+        def price_of_plans_alone(call: PricedCall) -> int | None:
+            return None if call.usage.output_tokens == 100 else call.usage.input_tokens
+
+        hooks = make_hooks(llm_estimate="adaptive", price=price_of_plans_alone)
+        for instructions in ["x"] * 6 + ["x" * 30_000]:
+            asked = agent(PricedModel([DONE]), instructions=instructions)
+            await Runner.run(asked, "hello", hooks=hooks)
+        *short, long = self.reserved(server)
+        assert max(short) < 10_000 < long
 
     @pytest.mark.parametrize(
         "kind", [700_000, lambda _: 700_000, "priced", "adaptive"], ids=["int", "function", "priced", "adaptive"]
