@@ -76,13 +76,13 @@ class CyclesRunHooks(GoverningHooks):
         calls of this agent and model cost at most).
     llm_unit: the unit of LLM calls; USD_MICROCENTS commits the price of the usage, TOKENS input + output, CREDITS and
         RISK_POINTS what the function ``price`` says, without it the estimate.
-    price: the caller's own prices: a function from a ``PricedCall`` to whole ``llm_unit``s (None for unknown), or a
-        dict of models, each ``{"input": …, "output": …}`` in dollars for a million tokens.
-    price_multiplier: what each price is multiplied with, above 0; 0.85 for a discount of 15 %.
     fail_open: let steps go, unenforced, while the server gives no answer; an answer always counts.
     ttl_ms: how long a reservation holds unless the heartbeat extends it, in ms, from 1 s to 24 h.
     overage_policy: what the server does when a step costs more than was reserved.
     dry_run: a shadow: ask, record what would have been denied, stop nothing, persist nothing.
+    price: the caller's own prices: a function from a ``PricedCall`` to whole ``llm_unit``s (None for unknown), or a
+        dict of models, each ``{"input": …, "output": …}`` in dollars for a million tokens.
+    price_multiplier: what each price is multiplied with, above 0; 0.85 for a discount of 15 %.
     unbudgeted: ``"allow"`` lets steps go for whose scope or unit no budget exists; they are counted.
     unknown_spend: what becomes of an LLM call that was cut off half way, ``"release"`` or ``"commit_estimate"``.
     settle_timeout: how long the end of a run waits for its settlements, in s.
@@ -109,12 +109,12 @@ class CyclesRunHooks(GoverningHooks):
         default_tool_risk: int = 1,
         llm_estimate: LlmEstimate = DEFAULT_ESTIMATE,
         llm_unit: Unit | str = Unit.USD_MICROCENTS,
-        price: PriceFunction | PriceTable | None = None,
-        price_multiplier: float | Decimal = 1,
         fail_open: bool = True,
         ttl_ms: int = 60_000,
         overage_policy: CommitOveragePolicy | str = CommitOveragePolicy.ALLOW_IF_AVAILABLE,
         dry_run: bool = False,
+        price: PriceFunction | PriceTable | None = None,
+        price_multiplier: float | Decimal = 1,
         unbudgeted: Unbudgeted = "raise",
         unknown_spend: UnknownSpend = "release",
         settle_timeout: float = 2.0,

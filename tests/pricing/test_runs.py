@@ -106,6 +106,13 @@ class TestCommits:
             assert server.ledger().charged("CREDITS") == charged
             assert witness.series(semconv.PRICE_UNKNOWN) == {}
 
+    async def test_the_name_of_a_model_is_cut_as_the_server_counts_it(
+        self, server: LocalCycles, make_hooks: MakeHooks
+    ) -> None:
+        """It allows 128 characters, and an emoji is two."""
+        await run(make_hooks(), model="\N{ROBOT FACE}" * 200)
+        assert commit_of(server)["metrics"]["model_version"] == "\N{ROBOT FACE}" * 64
+
     async def test_requests_of_a_retried_call_are_priced_one_by_one(self, make_hooks: MakeHooks) -> None:
         """Together they are longer than 200,000 tokens, from which on this model costs twice as much; neither is."""
         both = Usage()
