@@ -26,9 +26,10 @@ _TOOL_OF_ITEM = {
 _DOLLARS_PER_THOUSAND = {"openai": {"web_search": Decimal(10), "file_search": Decimal("2.5"), HOSTED_MCP: Decimal(0)}}
 """What a provider asks for a call, in dollars for a thousand of them, where the price data has no price of the model.
 
-OpenAI: https://developers.openai.com/api/docs/pricing, section "Tools", as of October 2026. Hosted MCP costs the
-tokens of the call and no fee. Not here, since an answer does not say what they cost: the code interpreter, which is
-charged by the container and its time, and image generation, which is charged by the tokens of another model.
+OpenAI: what genai-prices 0.2.3 (October 2026) has for every model of OpenAI that it knows to search, from
+https://developers.openai.com/api/docs/pricing. Hosted MCP costs the tokens of the call and no fee. Not here, since an
+answer does not say what they cost: the code interpreter, which is charged by the container and its time, and image
+generation, which is charged by the tokens of another model.
 """
 
 
