@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from cycles_otel.guardrail import cycles_budget_guardrail
     from cycles_otel.hooks import CyclesRunHooks
+    from cycles_otel.pricing import PlannedCall, PricedCall, TokenUsage, public_price
     from cycles_otel.telemetry import Recorder, setup_telemetry
     from cycles_otel.tools import ToolRiskConfig, ToolRiskMap
 
@@ -32,12 +33,16 @@ __all__ = [
     "HookChain",
     "InvalidParameterError",
     "MissingExtraError",
+    "PlannedCall",
+    "PricedCall",
     "Recorder",
     "StepDeniedError",
+    "TokenUsage",
     "ToolRiskConfig",
     "ToolRiskMap",
     "__version__",
     "cycles_budget_guardrail",
+    "public_price",
     "setup_telemetry",
 ]
 
@@ -48,11 +53,15 @@ _MODULE_OF = {
     "HookChain": "chain",
     "InvalidParameterError": "errors",
     "MissingExtraError": "errors",
+    "PlannedCall": "pricing",
+    "PricedCall": "pricing",
     "Recorder": "telemetry",
     "StepDeniedError": "errors",
+    "TokenUsage": "pricing",
     "ToolRiskConfig": "tools",
     "ToolRiskMap": "tools",
     "cycles_budget_guardrail": "guardrail",
+    "public_price": "pricing",
     "setup_telemetry": "telemetry",
 }
 

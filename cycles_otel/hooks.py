@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Literal
 
 from agents import Agent, RunContextWrapper, Tool
@@ -13,7 +16,6 @@ from agents.items import ModelResponse, TResponseInputItem
 from runcycles import AsyncCyclesClient, CommitOveragePolicy, CyclesConfig, Unit
 
 from cycles_otel import caps as limits
-from cycles_otel import pricing
 from cycles_otel.assembly import observed_governor
 from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
 from cycles_otel.budget.requests import Spend
@@ -21,7 +23,6 @@ from cycles_otel.budget.reservation import Admitted
 from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.budget.subject import Subject
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
-from cycles_otel.model_names import model_name
 from cycles_otel.parameters import (
     MAX_TTL_MS,
     MIN_TTL_MS,
@@ -35,6 +36,19 @@ from cycles_otel.parameters import (
     whole_number,
     without_login,
 )
+from cycles_otel.pricing import (
+    DEFAULT_ESTIMATE,
+    LlmEstimate,
+    ModelIdentity,
+    PlannedCall,
+    PriceFunction,
+    PriceTable,
+    Pricing,
+    llm_spend,
+)
+from cycles_otel.pricing.estimate import estimates
+from cycles_otel.pricing.hosted import HostedCall
+from cycles_otel.pricing.spend import LlmSpend
 from cycles_otel.refusal import denial, raise_unless_it_goes
 from cycles_otel.run import BRACKETING, GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
 from cycles_otel.telemetry import Recorder
@@ -57,12 +71,18 @@ class CyclesRunHooks(GoverningHooks):
     agent: the level for a step whose agent has no name; the real agent's name stands before it.
     tool_risk: RISK_POINTS of a call, by the tool's name; 0 makes no call to the server.
     default_tool_risk: RISK_POINTS of a tool that is not in ``tool_risk``.
-    llm_estimate: what is reserved for an LLM call, in ``llm_unit``.
-    llm_unit: the unit of LLM calls; USD_MICROCENTS commits the price of the usage, TOKENS input + output.
+    llm_estimate: what is reserved for an LLM call, in ``llm_unit``: an amount, a function of the ``PlannedCall``,
+        ``"priced"`` (the input's tokens and the most output, times the price) or ``"adaptive"`` (what nine of ten
+        calls of this agent and model cost at most).
+    llm_unit: the unit of LLM calls; USD_MICROCENTS commits the price of the usage, TOKENS input + output, CREDITS and
+        RISK_POINTS what the function ``price`` says, without it the estimate.
     fail_open: let steps go, unenforced, while the server gives no answer; an answer always counts.
     ttl_ms: how long a reservation holds unless the heartbeat extends it, in ms, from 1 s to 24 h.
     overage_policy: what the server does when a step costs more than was reserved.
     dry_run: a shadow: ask, record what would have been denied, stop nothing, persist nothing.
+    price: the caller's own prices: a function from a ``PricedCall`` to whole ``llm_unit``s (None for unknown), or a
+        dict of models, each ``{"input": …, "output": …}`` in dollars for a million tokens.
+    price_multiplier: what each price is multiplied with, above 0; 0.85 for a discount of 15 %.
     unbudgeted: ``"allow"`` lets steps go for whose scope or unit no budget exists; they are counted.
     unknown_spend: what becomes of an LLM call that was cut off half way, ``"release"`` or ``"commit_estimate"``.
     settle_timeout: how long the end of a run waits for its settlements, in s.
@@ -87,12 +107,14 @@ class CyclesRunHooks(GoverningHooks):
         agent: str | None = None,
         tool_risk: Mapping[str, int | ToolRiskConfig] | ToolRiskMap | None = None,
         default_tool_risk: int = 1,
-        llm_estimate: int = 500_000,
+        llm_estimate: LlmEstimate = DEFAULT_ESTIMATE,
         llm_unit: Unit | str = Unit.USD_MICROCENTS,
         fail_open: bool = True,
         ttl_ms: int = 60_000,
         overage_policy: CommitOveragePolicy | str = CommitOveragePolicy.ALLOW_IF_AVAILABLE,
         dry_run: bool = False,
+        price: PriceFunction | PriceTable | None = None,
+        price_multiplier: float | Decimal = 1,
         unbudgeted: Unbudgeted = "raise",
         unknown_spend: UnknownSpend = "release",
         settle_timeout: float = 2.0,
@@ -107,8 +129,8 @@ class CyclesRunHooks(GoverningHooks):
         if self._subject.tenant is None and subject is None:
             raise InvalidParameterError("tenant", None, "a tenant, as a parameter, in the config or as CYCLES_TENANT")
         self._risk = tool_risk_map(tool_risk, default_tool_risk)
-        self._llm_estimate = whole_number("llm_estimate", llm_estimate)
-        self._llm_unit = member("llm_unit", llm_unit, Unit)
+        self._pricing = Pricing(member("llm_unit", llm_unit, Unit), price, price_multiplier)
+        self._estimates = estimates(llm_estimate, self._pricing)
         self.unknown_spend: UnknownSpend = choice("unknown_spend", unknown_spend, "release", "commit_estimate")
         policy = Policy(
             fail_open=flag("fail_open", fail_open),
@@ -173,12 +195,11 @@ class CyclesRunHooks(GoverningHooks):
     ) -> None:
         """Reserve the estimate; raise where the budget does not allow the call."""
         scope = self._scope()
-        model = model_name(scope.model_override, agent)
-        step = self._llm_step(scope, context, agent, model)
+        model, step = self._llm_step(scope, context, agent, system_prompt, input_items)
         self._take_step(scope, step)
         reservation = await self._admit(step)
         scope.caps.from_llm(reservation.caps if reservation else None)
-        call = LlmCall(reservation, self._llm_spend(model, reservation))
+        call = LlmCall(reservation, self._llm_spend(scope, step, model, reservation))
         self._hold(scope, reservation, lambda: scope.llm_started(_llm_key(scope, context, self), call))
         await self._cool_down(scope, reservation)
         call.started = True
@@ -189,9 +210,9 @@ class CyclesRunHooks(GoverningHooks):
         if scope.closed or scope.llm_ended(_llm_key(scope, context, self), response) or not scope.gave_back_llm:
             return
         # It was given back by request while its model was at work: what it used is charged all the same.
-        model = model_name(scope.model_override, agent)
-        step = self._llm_step(scope, context, agent, model)
-        scope.track(self._governor.charge(step, self._llm_spend(model, None)(response)))
+        model, step = self._llm_step(scope, context, agent)
+        spend = self._llm_spend(scope, step, model, None)(response, None)
+        scope.charged(self._governor.charge(step, spend), step.unit, spend.amount)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> None:
         """Reserve the tool's risk points; raise where the budget, or a cap, does not allow the call."""
@@ -219,7 +240,8 @@ class CyclesRunHooks(GoverningHooks):
         step = self._tool_step(scope, context, agent, tool)
         if step.amount:
             self.observer.unguarded(step.action, step.origin, "start_not_seen")
-            scope.track(self._governor.charge(step, Spend(step.amount, "risk_points")))
+            settlement = self._governor.charge(step, Spend(step.amount, "risk_points"))
+            scope.charged(settlement, step.unit, step.amount)
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Any, to_agent: Any) -> None:
         """Record the handoff in the ledger, in the background; a failure of that stops nothing."""
@@ -272,28 +294,65 @@ class CyclesRunHooks(GoverningHooks):
         self.observer.reservation(step).denied(reason)
         return denial(step, reason, message)
 
-    def _llm_spend(self, model: str, reservation: Admitted | None) -> Callable[[ModelResponse], Spend]:
+    def _llm_spend(
+        self, scope: RunScope, step: Step, model: ModelIdentity, reservation: Admitted | None
+    ) -> Callable[[ModelResponse, ModelIdentity | None], Spend]:
         started = time.monotonic()
+        agent = step.origin.agent or ""
 
-        def spend_of(response: ModelResponse) -> Spend:
+        def spend_of(response: ModelResponse, served: ModelIdentity | None) -> Spend:
             latency_ms = round((time.monotonic() - started) * 1000)
-            spend = pricing.llm_spend(self._llm_unit, model, response, self._llm_estimate, latency_ms)
+            used = llm_spend(
+                self._pricing, model, agent, response, estimate=step.amount, latency_ms=latency_ms, served=served
+            )
             if reservation is not None:
-                reservation.observer.usage(pricing.tokens_of(response.usage))
-                if pricing.is_unpriced(self._llm_unit, spend):
-                    reservation.observer.price_unknown(model)
-            return spend
+                _tell_of_usage(reservation, used)
+            if used.spend.source != "estimate":
+                self._estimates.learn(agent, model.name, used.spend.amount)
+            self._charge_hosted(scope, step, used.hosted)
+            return used.spend
 
         return spend_of
 
-    def _llm_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Agent[Any], model: str) -> Step:
-        return Step(
+    def _charge_hosted(self, scope: RunScope, step: Step, calls: Sequence[HostedCall]) -> None:
+        """Count the tools that the provider ran inside of an LLM call, and charge their risk points, tool by tool."""
+        for name, number in Counter(self._hosted_name(call) for call in calls).items():
+            risk = self._risk.of(name)
+            origin = replace(step.origin, tool=name)
+            self.observer.hosted(origin, number)
+            if risk.risk_points:
+                subject = step.subject.with_levels(toolset=name)
+                action = Action(risk.action_kind or "tool.invoke", name)
+                metadata = {"hosted": True, "calls": number}
+                charge = Step(subject, action, Unit.RISK_POINTS, risk.risk_points * number, origin, metadata=metadata)
+                settlement = self._governor.charge(charge, Spend(charge.amount, "risk_points"))
+                scope.charged(settlement, charge.unit, charge.amount)
+
+    def _hosted_name(self, call: HostedCall) -> str:
+        """A tool of a hosted MCP server may have a risk of its own; otherwise it is one of ``hosted_mcp``."""
+        return call.name if call.name in self._risk.mapping else call.tool
+
+    def _llm_step(
+        self,
+        scope: RunScope,
+        context: RunContextWrapper[Any],
+        agent: Agent[Any],
+        system_prompt: str | None = None,
+        input_items: Sequence[TResponseInputItem] = (),
+    ) -> tuple[ModelIdentity, Step]:
+        """The model that is asked for, and the step of asking it."""
+        config = scope.config
+        model = ModelIdentity.asked_for(config.model, agent, config.model_provider)
+        settings = agent.model_settings.resolve(config.model_settings)
+        planned = PlannedCall(agent, model.name, system_prompt, input_items, settings)
+        step = Step(
             self._subject_for(context, agent),
-            Action("llm.completion", model),
-            self._llm_unit,
-            self._llm_estimate,
-            Origin(agent=agent.name, model=model, run_id=scope.run_id),
+            Action("llm.completion", model.name),
+            self._pricing.unit,
+            self._estimates.of(planned, model),
+            Origin(agent=agent.name, model=model.name, run_id=scope.run_id),
         )
+        return model, step
 
     def _tool_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> Step:
         risk = self._risk.of(tool.name)
@@ -323,6 +382,15 @@ class CyclesRunHooks(GoverningHooks):
         """The scope of the run in which a callback comes, or the one for callbacks outside of any."""
         scope = current_scope()
         return scope if scope is not None and _same_client(scope.hooks, self) else self._unbracketed
+
+
+def _tell_of_usage(reservation: Admitted, used: LlmSpend) -> None:
+    observer = reservation.observer
+    observer.usage(used.usage.by_type)
+    if used.price is not None:
+        observer.priced(used.price.source, used.price.data_version, used.price.multiplier)
+    if used.is_unpriced:
+        observer.price_unknown(reservation.step.origin.model or "")
 
 
 _NO_DEFAULTS = CyclesConfig(base_url="", api_key="")

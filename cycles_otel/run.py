@@ -16,11 +16,12 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import wrapt
-from agents import RunHooks
+from agents import ModelSettings, RunHooks
 from agents.exceptions import InputGuardrailTripwireTriggered
 from agents.items import ModelResponse
 from runcycles import BudgetExceededError, Unit
@@ -31,6 +32,7 @@ from cycles_otel.budget.policy import UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
 from cycles_otel.caps import CapsInForce
+from cycles_otel.pricing.identity import ModelIdentity
 
 logger = logging.getLogger("cycles_otel")
 
@@ -58,13 +60,15 @@ class LlmCall:
     Parameters
     ----------
     reservation: what is held for it, if anything.
-    spend_of: how its spend is found.
+    spend_of: takes note of an answer, given the model that it came from, and says what to commit for it.
     started: whether the model may have begun.
+    served: the model that answers, where a model wrapper tells.
     """
 
     reservation: Admitted | None
-    spend_of: Callable[[ModelResponse], Spend]
+    spend_of: Callable[[ModelResponse, ModelIdentity | None], Spend]
     started: bool = False
+    served: ModelIdentity | None = None
 
 
 @dataclass
@@ -103,6 +107,21 @@ class RunEnding:
         return cls(error, list(data.raw_responses) if data is not None else [])
 
 
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a run's config says about models."""
+
+    model: object = None
+    model_provider: object = None
+    model_settings: ModelSettings | None = None
+
+    @classmethod
+    def of(cls, run_config: Any) -> ModelConfig:
+        """What a ``RunConfig`` says, or a mapping that stands for one."""
+        read = run_config.get if isinstance(run_config, Mapping) else partial(_attribute, run_config)
+        return cls(*(read(each.name) for each in fields(cls)))
+
+
 @dataclass
 class RunScope:
     """What one run holds, from its begin to its end.
@@ -112,13 +131,13 @@ class RunScope:
 
     Parameters
     ----------
-    model_override: the model of the run's config, which stands before the agents' own.
+    config: the model, the model provider and the model settings of the run's config, which stand before the agents'.
     answered_before: how many answers of models a resumed run starts with; another run was charged for them.
     gave_back_llm: whether an LLM call was given back by request, whose model may still answer.
     """
 
     hooks: GoverningHooks
-    model_override: object = None
+    config: ModelConfig = ModelConfig()
     answered_before: int = 0
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     llm_calls: dict[object, LlmCall] = field(default_factory=dict)
@@ -141,9 +160,21 @@ class RunScope:
         call = self.llm_calls.pop(key, None)
         if call is None:
             return False
+        spend = call.spend_of(response, call.served)
         if call.reservation is not None:
-            self._commit(call.reservation, call.spend_of(response))
+            self._commit(call.reservation, spend)
         return True
+
+    def llm_served_by(self, model: ModelIdentity) -> None:
+        """The LLM call that is being made is answered by this model, whatever was asked for."""
+        for call in self.llm_calls.values():
+            call.served = model
+
+    def charged(self, settlement: Future[str] | None, unit: Unit, amount: int) -> None:
+        """Something was charged that had no reservation; None where nothing is."""
+        if settlement is not None:
+            self.committed[unit] = self.committed.get(unit, 0) + amount
+            self.track(settlement)
 
     def tool_started(self, key: object, call: ToolCall) -> None:
         """A tool call was admitted."""
@@ -242,6 +273,17 @@ class RunScope:
 def current_scope() -> RunScope | None:
     """The scope of the run in which the caller is, if that is governed."""
     return _current.get()
+
+
+def served_by(model: ModelIdentity) -> None:
+    """For a wrapper around models: tell which model answers the call that is being made, so that it is the one priced.
+
+    Call it inside of the run, between the call and its answer; outside of any governed run it does nothing. The last
+    word counts: an address and the requested name first, the name in the provider's answer when it is there.
+    """
+    scope = current_scope()
+    if scope is not None:
+        scope.llm_served_by(model)
 
 
 def run_outcome(error: BaseException | None) -> str:
@@ -387,7 +429,7 @@ def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
     given = args[1] if len(args) > 1 else kwargs.get("input")
     return RunScope(
         hooks,
-        model_override=_run_config_model(kwargs.get("run_config")),
+        config=ModelConfig.of(kwargs.get("run_config")),
         answered_before=len(getattr(given, "_model_responses", ())),
     )
 
@@ -399,8 +441,8 @@ def governing_among(hooks: object) -> GoverningHooks | None:
     return hooks if isinstance(hooks, GoverningHooks) else None
 
 
-def _run_config_model(run_config: Any) -> object:
-    return run_config.get("model") if isinstance(run_config, Mapping) else getattr(run_config, "model", None)
+def _attribute(owner: object, name: str) -> Any:
+    return getattr(owner, name, None)
 
 
 def _agent_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -75,6 +75,13 @@ class ReservationObserver(CallObserver, Protocol):
     def usage(self, tokens: Mapping[str, int]) -> None:
         """What the model used: tokens by type (``input``, ``output``, ``cached``, ``reasoning``)."""
 
+    def priced(self, source: str, data_version: str | None, multiplier: float) -> None:
+        """How the usage was priced, told before the settlement.
+
+        ``source`` is data, table or function; ``data_version`` that of the public prices where they were used, and
+        every price was multiplied with ``multiplier``.
+        """
+
     def price_unknown(self, model: str) -> None:
         """No price is known for the model: the estimate is charged."""
 
@@ -125,6 +132,9 @@ class Observer(Protocol):
     def unguarded(self, action: Action, origin: Origin, error_type: str) -> None:
         """An admission went through without an answer from the server."""
 
+    def hosted(self, origin: Origin, calls: int) -> None:
+        """The provider ran a tool of its own, ``origin.tool``, so many times inside of an LLM call."""
+
     def configured(self, *, fail_open: bool, dry_run: bool, run_bracketing: bool) -> None:
         """A hooks object was made with these settings."""
 
@@ -165,9 +175,9 @@ class _Silent:
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    ended = unguarded = configured = backlog = journal_failed = circuit = charged = _nothing
+    ended = unguarded = hosted = configured = backlog = journal_failed = circuit = charged = _nothing
     granted = denied = would_deny = shadowed = unenforced = unbudgeted = failed = _nothing
-    heartbeat = heartbeat_failed = retrying = usage = price_unknown = settled = settlement_queued = _nothing
+    heartbeat = heartbeat_failed = retrying = usage = priced = price_unknown = settled = settlement_queued = _nothing
 
 
 SILENT: Observer = _Silent()

@@ -156,7 +156,8 @@ class ReservationLife:
 
     def usage(self, tokens: Mapping[str, int]) -> None:
         """What the model used."""
-        self._usage = {semconv.USAGE[kind]: count for kind, count in tokens.items() if kind in semconv.USAGE}
+        said = {semconv.USAGE[kind]: count for kind, count in tokens.items() if kind in semconv.USAGE}
+        self._usage = {**self._usage, **said}
         for kind, count in tokens.items():
             if kind in semconv.VALUES[semconv.TOKEN_TYPE] and count > 0:
                 self._record(semconv.TOKENS, count, (kind, self._facts.agent, self._facts.name))
@@ -168,6 +169,18 @@ class ReservationLife:
     def link(self) -> str | None:
         """What a later process links its settlement to."""
         return link_text(self._span)
+
+    def priced(self, source: str, data_version: str | None, multiplier: float) -> None:
+        """How the usage was priced."""
+        said = _known(
+            {
+                semconv.PRICE_SOURCE: source,
+                semconv.PRICE_DATA_VERSION: data_version,
+                semconv.PRICE_MULTIPLIER: multiplier,
+            }
+        )
+        self._usage = {**self._usage, **said}
+        self._say(said)
 
     def price_unknown(self, model: str) -> None:
         """No price is known for the model."""
@@ -201,7 +214,8 @@ class ReservationLife:
             return
         kind, exemplar = self._facts.kind, Exemplar.of(self._span)
         self._record(semconv.SETTLEMENT_COUNT, 1, (kind, outcome, source or ""), exemplar)
-        if actual is not None and estimate > 0:
+        # An estimate that is charged for want of anything better says nothing about how good it was.
+        if actual is not None and estimate > 0 and source != semconv.SOURCE_ESTIMATE:
             self._record(semconv.ESTIMATE_RATIO, actual / estimate, (kind, self._facts.unit), exemplar)
         if outcome in (semconv.LOST, semconv.EXPIRED):
             log.settlement_failed(self._facts, self._span, outcome)

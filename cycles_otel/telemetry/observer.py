@@ -59,6 +59,12 @@ class TelemetryObserver:
             self._recorder.metrics.record(semconv.UNENFORCED_STEPS, 1, labels, Exemplar.of(span))
         log.unenforced(Facts(kind=action.kind, name=action.name, origin=origin), span, error_type)
 
+    def hosted(self, origin: Origin, calls: int) -> None:
+        """The provider ran a tool of its own."""
+        with self._recorder.contained("metrics", "the calls of a hosted tool"):
+            labels = (origin.tool or "", origin.agent or "", origin.model or "")
+            self._recorder.metrics.record(semconv.HOSTED_CALLS, calls, labels)
+
     def configured(self, *, fail_open: bool, dry_run: bool, run_bracketing: bool) -> None:
         """A hooks object was made with these settings."""
         bracketing = "active" if run_bracketing else "inactive"

@@ -62,6 +62,8 @@ TELEMETRY_SIGNAL = "cycles.telemetry.signal"
 TELEMETRY_CAUSE = "cycles.telemetry.cause"
 VERSION = "cycles.version"
 PRICE_DATA_VERSION = "cycles.price.data_version"
+PRICE_SOURCE = "cycles.price.source"
+PRICE_MULTIPLIER = "cycles.price.multiplier"
 AGENT_NAME = "gen_ai.agent.name"
 MODEL = "gen_ai.request.model"
 TOOL_NAME = "gen_ai.tool.name"
@@ -103,7 +105,12 @@ _ADMISSION_ATTRIBUTES = (
     *(UNIT, AMOUNT_ESTIMATED, DECISION, REASON_CODE, TTL, OVERAGE_POLICY, DRY_RUN, SCOPE_PATH),
     *CAPS.values(),
 )
-_CHARGE_ATTRIBUTES = (AMOUNT_ACTUAL, AMOUNT_CHARGED, AMOUNT_RELEASED, AMOUNT_SOURCE, *USAGE.values())
+_PRICE_ATTRIBUTES = (PRICE_SOURCE, PRICE_DATA_VERSION, PRICE_MULTIPLIER)
+_CHARGE_ATTRIBUTES = (
+    *(AMOUNT_ACTUAL, AMOUNT_CHARGED, AMOUNT_RELEASED, AMOUNT_SOURCE),
+    *USAGE.values(),
+    *_PRICE_ATTRIBUTES,
+)
 SPAN_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "every API call": _CALL_ATTRIBUTES,
     "reserve": _ADMISSION_ATTRIBUTES,
@@ -115,6 +122,7 @@ SPAN_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "cycles.reservation": (
         *(RESERVATION_ID, RESERVATION_OUTCOME, ERROR_TYPE, UNIT, AMOUNT_ESTIMATED, AMOUNT_ACTUAL, AMOUNT_CHARGED),
         *(AMOUNT_RELEASED, AMOUNT_SOURCE),
+        *_PRICE_ATTRIBUTES,
         *_STEP_ATTRIBUTES,
     ),
     "cycles.run": (RUN_ID, AGENT_NAME, RUN_OUTCOME, ERROR_TYPE),
@@ -125,7 +133,10 @@ CALL_FACTS = frozenset(
 )
 """What a caller may add to the span of a request; whatever else it names stays off the span."""
 FREE_TEXT = frozenset(
-    {TENANT, WORKSPACE, APP, WORKFLOW, ACTION_KIND, AGENT_NAME, MODEL, TARGET, SCOPE_PATH, REASON_CODE, ERROR_TYPE}
+    {
+        *(TENANT, WORKSPACE, APP, WORKFLOW, ACTION_KIND, AGENT_NAME, MODEL, TOOL_NAME, TARGET, SCOPE_PATH),
+        *(REASON_CODE, ERROR_TYPE),
+    }
 )
 """Keys whose values are chosen by the program or by the server: the cardinality guard bounds these."""
 OTHER = "_other"
@@ -192,12 +203,14 @@ WOULD_ALLOW = "would_allow"
 UNENFORCED = "unenforced"
 UNBUDGETED = "unbudgeted"
 FAILED = "failed"
+SOURCE_ESTIMATE = "estimate"
 
 VALUES: dict[str, tuple[str, ...]] = {
     DECISION: (ALLOW, ALLOW_WITH_CAPS, DENY),
     RESERVATION_OUTCOME: (*SETTLEMENTS, DENIED, WOULD_DENY, WOULD_ALLOW, UNENFORCED, UNBUDGETED, FAILED),
     RUN_OUTCOME: ("completed", DENIED, FAILED, "cancelled"),
-    AMOUNT_SOURCE: ("usage", "price", "risk_points", "estimate"),
+    AMOUNT_SOURCE: ("usage", "price", "risk_points", SOURCE_ESTIMATE),
+    PRICE_SOURCE: ("data", "table", "function"),
     RELEASE_REASON: (
         "run_failed",
         "run_cancelled",
@@ -276,6 +289,12 @@ UNENFORCED_STEPS = _counter(
 )
 UNBUDGETED_STEPS = _counter("unbudgeted", "step", (ACTION_KIND, UNIT), "Steps that ran without a budget.")
 PRICE_UNKNOWN = _counter("price.unknown", "call", (MODEL,), "Calls that were charged at their estimate.")
+HOSTED_CALLS = _counter(
+    "hosted_calls",
+    "call",
+    (TOOL_NAME, AGENT_NAME, MODEL),
+    "Calls of tools that the provider hosts, which no hook sees.",
+)
 RESERVATIONS_ACTIVE = Metric(
     "cycles.client.reservations.active",
     Kind.UPDOWNCOUNTER,
@@ -287,7 +306,9 @@ RESERVATIONS_ACTIVE = Metric(
 RESERVATION_DURATION = _histogram(
     "reservation.duration", "s", (ACTION_KIND, RESERVATION_OUTCOME), "From reserve to settlement.", _RESERVATION_SECONDS
 )
-ESTIMATE_RATIO = _histogram("estimate.ratio", "", (ACTION_KIND, UNIT), "The actual amount / the estimate.", _RATIOS)
+ESTIMATE_RATIO = _histogram(
+    "estimate.ratio", "", (ACTION_KIND, UNIT), "What was used / the estimate, where it is known.", _RATIOS
+)
 HEARTBEAT_MARGIN_SECONDS = _histogram(
     "heartbeat.margin", "s", (), "Time to live that was left when a heartbeat was acknowledged.", _MARGIN_SECONDS
 )
@@ -347,7 +368,7 @@ METRICS = (
     *(OPERATION_DURATION, DECISIONS),
     *(AMOUNT_RESERVED_TOTAL, AMOUNT_COMMITTED_TOTAL, AMOUNT_RELEASED_TOTAL),
     *(AMOUNT_DENIED_TOTAL, AMOUNT_UNCHARGED_TOTAL, TOKENS),
-    *(SETTLEMENT_COUNT, UNENFORCED_STEPS, UNBUDGETED_STEPS, PRICE_UNKNOWN),
+    *(SETTLEMENT_COUNT, UNENFORCED_STEPS, UNBUDGETED_STEPS, PRICE_UNKNOWN, HOSTED_CALLS),
     *(RESERVATIONS_ACTIVE, RESERVATION_DURATION, ESTIMATE_RATIO),
     *(HEARTBEAT_MARGIN_SECONDS, HEARTBEAT_FAILURES, BACKLOG, OLDEST, JOURNAL_FAILURES, CIRCUITS_OPEN),
     *(RUNS, *RUN_AMOUNTS.values(), LEAKED),
