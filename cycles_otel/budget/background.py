@@ -187,13 +187,10 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
     if not open_futures:
         return True
     loop = asyncio.get_running_loop()
-    woken = asyncio.Event()
+    woken, late = asyncio.Event(), asyncio.Event()
 
-    is_late = False
-
-    def give_up() -> None:
-        nonlocal is_late
-        is_late = True
+    def expire() -> None:
+        late.set()
         woken.set()
 
     def wake(_: Future[Any]) -> None:
@@ -203,16 +200,18 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
 
     for future in open_futures:
         future.add_done_callback(wake)
-    # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes together with the result.
-    timer = None if timeout is None else loop.call_later(timeout, give_up)
+    # A timer of its own: asyncio.wait_for can swallow a cancellation that comes together with the end.
+    timer = None if timeout is None else loop.call_later(timeout, expire)
     try:
-        while not (is_over := all(future.done() for future in open_futures)) and not is_late:
-            woken.clear()
+        while not all(future.done() for future in open_futures):
+            if late.is_set():
+                return False
             await woken.wait()
+            woken.clear()
+        return True
     finally:
         if timer is not None:
             timer.cancel()
-    return is_over
 
 
 def settle_blocking(futures: Iterable[Future[Any]], timeout: float | None) -> bool:

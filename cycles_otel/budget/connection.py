@@ -88,6 +88,7 @@ class Connection:
         while left := self.pending():
             if not await background.settle(left, max(deadline - time.monotonic(), 0)):
                 break
+            await asyncio.sleep(0)
         generation = self._generation
         if generation is not None and self.is_open:
             await background.outcome_of(self._background.submit(self._close()))

@@ -126,8 +126,6 @@ def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
     if not isinstance(response.body, dict):
         return False
     body = response.body
-    if not isinstance(body.get("caps"), dict | None):
-        return False
     if not response.is_success:
         return 400 <= response.status < 600 and isinstance(body.get("error"), str)
     if response.status != (_CREATED if operation == "event" else _OK):

@@ -66,7 +66,7 @@ class Heartbeat:
         attempt, pause = 0, min(_LONGEST_FIRST_PAUSE, self._remaining() / 8)
         while not self._stopped.is_set():
             with self._observer.calling("extend", attempt, **{"heartbeat.sequence": self._sequence}):
-                response = await self._reply_to(body)
+                response = await self._extend(body)
             if self._stopped.is_set():
                 return
             lack = unavailable_reason("extend", response)
@@ -89,13 +89,6 @@ class Heartbeat:
         self._observer.heartbeat(self._sequence, self._remaining())
         remaining_ms = body_of(response).get("remaining_ttl_ms")
         self._renewed(remaining_ms / 1000 if isinstance(remaining_ms, int) else self._target())
-
-    async def _reply_to(self, body: dict[str, Any]) -> CyclesResponse:
-        """The reply; a server that is silent for half of what is left of the lease has given none."""
-        try:
-            return await asyncio.wait_for(self._extend(body), max(self._remaining() / 2, _SHORTEST_PAUSE))
-        except asyncio.TimeoutError:
-            return CyclesResponse.transport_error(TimeoutError("no answer while the lease lasts"))
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):

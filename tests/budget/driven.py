@@ -105,9 +105,3 @@ def answer(response: CyclesResponse) -> Answer:
         return response
 
     return respond
-
-
-async def silence(_: Leases) -> CyclesResponse:
-    """A beat is never answered."""
-    await asyncio.Event().wait()
-    raise AssertionError("nobody sets the event")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import wait as wait_for
 
 import pytest
 from runcycles import Unit
@@ -13,6 +14,11 @@ from cycles_otel.budget.policy import Policy
 from cycles_otel.local import Fault, LocalCycles
 from tests.budget.conftest import MakeGovernor
 from tests.budget.desk import ALLOCATED, HTML, Diary, keys, outcome, reserve, sent, step, until, used
+
+
+def wait_for_answers(governor: Governor) -> None:
+    """Until all reserves are answered, while the event loop of the test, and so whoever asked, stands still."""
+    wait_for(governor._asking.all(), timeout=20)
 
 
 class TestReserve:
@@ -117,6 +123,18 @@ class TestCancelledReserve:
         (released,) = server.ledger().released
         assert released.release_reason == reason
         assert server.ledger().active == ()
+
+    async def test_one_that_is_cancelled_as_the_grant_comes_in_is_given_back_too(
+        self, server: LocalCycles, governor: Governor
+    ) -> None:
+        with server.hold("reserve") as held:
+            asked = asyncio.ensure_future(governor.reserve(step()))
+            await held.arrived()
+        wait_for_answers(governor)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        await until(lambda: len(server.ledger().released) == 1)
 
     async def test_a_denial_leaves_nothing_to_give_back(self, server: LocalCycles, governor: Governor) -> None:
         with server.hold("reserve") as held:
@@ -227,6 +245,19 @@ class TestClose:
             await asyncio.sleep(0)
         await closing
         assert (await asked).ruling is Ruling.GO
+
+    async def test_an_answer_that_its_step_has_not_seen_yet_does_not_keep_it_waiting(
+        self, server: LocalCycles, governor: Governor
+    ) -> None:
+        with server.hold("reserve") as held:
+            asked = asyncio.ensure_future(governor.reserve(step()))
+            await held.arrived()
+        wait_for_answers(governor)
+        await governor.aclose()
+        reservation = (await asked).admitted
+        assert reservation is not None
+        await outcome(reservation.release("requested"))
+        assert server.ledger().active == ()
 
     async def test_the_flush_timeout_bounds_it(self, server: LocalCycles, make_governor: MakeGovernor) -> None:
         governor = make_governor(retry_flush_timeout=0.1, read_timeout=300)

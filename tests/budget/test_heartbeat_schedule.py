@@ -9,7 +9,7 @@ from runcycles import CyclesResponse
 
 from cycles_otel.budget.heartbeat import Heartbeat
 from tests.budget.desk import HTML, Diary, step
-from tests.budget.driven import Leases, answer, drive, granted, refused, silence
+from tests.budget.driven import Leases, answer, drive, granted, refused
 
 
 def heart(leases: Leases, lease: float = 60.0, diary: Diary | None = None) -> Heartbeat:
@@ -138,18 +138,6 @@ class TestFailuresThatMayPass:
         assert 5 <= len(leases.beats) <= 40
         assert 59 < leases.times[-1] <= 60
         assert [disposition for _, disposition in diary.said("heartbeat_failed")][-1] == "stop"
-
-    def test_a_server_that_is_silent_is_asked_again(self) -> None:
-        async def live() -> Leases:
-            leases = Leases(2)
-            leases.answers += [silence]
-            heart(leases, 2)
-            await asyncio.sleep(1.9)
-            return leases
-
-        leases = drive(live())
-        assert leases.bodies[0] == leases.bodies[1]
-        assert leases.expires > 2
 
     def test_a_short_retry_after_is_kept_to(self) -> None:
         async def live() -> Leases:
