@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         if not _is_wrong_input(error):
             raise
-        print(f"{parsed.program}: {error}", file=sys.stderr)
+        print(f"{parsed.program}: {_in_words(error)}", file=sys.stderr)
         return WRONG_INPUT
 
 
@@ -41,3 +41,10 @@ def _is_wrong_input(error: Exception) -> bool:
     from cycles_otel.errors import MissingExtraError
 
     return isinstance(error, MissingExtraError | OSError) or hasattr(error, "parameter")
+
+
+def _in_words(error: Exception) -> str:
+    """The error without its number; where it is about a file, with the file's name."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        return error.strerror
+    return str(error)
