@@ -13,7 +13,7 @@ _PACKAGES_OF_THE_EXTRA = ("rich", "starlette", "uvicorn", "yaml")
 
 def demo(given: argparse.Namespace) -> int:
     """``cycles-otel demo``; returns 1 where telemetry and ledger differ."""
-    with _cli_extra(given.program):
+    with _cli_extra():
         from rich.console import Console
 
         with Console(stderr=True).status("Loading the Agents SDK"):
@@ -24,7 +24,7 @@ def demo(given: argparse.Namespace) -> int:
 
 def serve(given: argparse.Namespace) -> int:
     """``cycles-otel serve``; returns after Ctrl-C."""
-    with _cli_extra(given.program):
+    with _cli_extra():
         from cycles_otel.local.serve import serve as serve_budgets
 
     serve_budgets(given.budgets or DEFAULT_BUDGETS, host=given.host, port=given.port, db=given.db)
@@ -32,7 +32,7 @@ def serve(given: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _cli_extra(program: str) -> Iterator[None]:
+def _cli_extra() -> Iterator[None]:
     """Around the imports of a command.
 
     Raises
@@ -47,5 +47,5 @@ def _cli_extra(program: str) -> Iterator[None]:
             raise
         from cycles_otel.errors import MissingExtraError
 
-        message = f'{program} needs {missing}, which is not installed: pip install "cycles-otel[cli]"'
+        message = f'{missing} is not installed: pip install "cycles-otel[cli]"'
         raise MissingExtraError(message, name=missing) from error

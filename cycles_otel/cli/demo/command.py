@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -32,10 +33,18 @@ class Options:
 
 def run_demo(options: Options) -> int:
     """Run the demo; 0 where the telemetry equals the ledger, else 1."""
-    console = Console(highlight=False)
+    console = _Output(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_WIDTH)
+        console = _Output(highlight=False, width=_PIPE_WIDTH)
     return asyncio.run(_demo(options, console))
+
+
+class _Output(Console):
+    """A console that leaves it to the program to say by its exit status that nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where a ``BrokenPipeError`` is handled."""
+        raise
 
 
 async def _demo(options: Options, console: Console) -> int:
@@ -46,7 +55,8 @@ async def _demo(options: Options, console: Console) -> int:
         await set_up.settle()
         different = _conclude(options, console, set_up, log)
         if options.serve:
-            await _go_on(options, console, set_up)
+            with suppress(asyncio.CancelledError):
+                await _go_on(options, console, set_up)
         return DIFFERENT if different else 0
 
 
@@ -90,7 +100,7 @@ def _say_whether_sent(console: Console, set_up: Stage, endpoint: str) -> None:
 
 
 async def _go_on(options: Options, console: Console, set_up: Stage) -> None:
-    """Round after round, each with fresh money, until Ctrl-C."""
+    """Round after round, each with fresh money, until Ctrl-C cancels it."""
     console.print(f"\nThe desk goes on; metrics at {set_up.telemetry.metrics_url}. Ctrl-C ends it.")
     first = 1
     while True:

@@ -16,7 +16,7 @@ from cycles_otel.cli.demo.progress import Budget, Progress
 
 _STORIES = 5
 _NEARLY_GONE = 0.75
-_WIDE = 100
+_WIDE, _WIDEST = 98, 130
 
 
 class LiveView:
@@ -39,21 +39,24 @@ class LiveView:
 
     def show(self, progress: Progress) -> None:
         """Draw it as it is now."""
-        self._live.update(_drawn(progress, wide=self._console.width >= _WIDE), refresh=True)
+        # Two columns stay free for the ^C that a terminal echoes: it would begin a line, and shift the drawing.
+        self._live.update(_drawn(progress, min(self._console.width - 2, _WIDEST)), refresh=True)
 
 
-def _drawn(progress: Progress, wide: bool) -> RenderableType:
+def _drawn(progress: Progress, width: int) -> RenderableType:
     """As high as a terminal of 24 lines allows."""
+    panels = {
+        "Budgets": _budgets(progress, width >= _WIDE),
+        "Spend by agent": _agents(progress),
+        "Last denials": _stories(progress),
+    }
     return Group(
         _headline(progress),
-        _panel("Budgets", _budgets(progress, wide)),
-        _panel("Spend by agent", _agents(progress)),
-        _panel("Last denials", _stories(progress)),
+        *(
+            Panel(content, title=it, title_align="left", border_style="dim", width=width)
+            for it, content in panels.items()
+        ),
     )
-
-
-def _panel(title: str, content: RenderableType) -> Panel:
-    return Panel(content, title=title, title_align="left", border_style="dim")
 
 
 def _headline(progress: Progress) -> RenderableType:

@@ -68,8 +68,9 @@ def print_summary(console: Console, readings: Readings, log: DeskLog) -> None:
     side_by_side = Table.grid(padding=(0, 4, 0, 0))
     side_by_side.add_row(_by_agent(readings), _by_tool(readings))
     for table in side_by_side, _by_model(readings), _denied(readings):
-        console.print()
-        console.print(table)
+        if table.row_count:
+            console.print()
+            console.print(table)
 
 
 def print_reconciliation(console: Console, result: Reconciliation) -> None:
