@@ -38,9 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _is_wrong_input(error: Exception) -> bool:
     """Whether the caller can mend it; anything else is a fault of the program, and its traceback is wanted."""
-    from cycles_otel.errors import MissingExtraError
+    if isinstance(error, OSError) or hasattr(error, "parameter"):
+        return True
+    from cycles_otel.errors import MissingExtraError  # which takes long to import
 
-    return isinstance(error, MissingExtraError | OSError) or hasattr(error, "parameter")
+    return isinstance(error, MissingExtraError)
 
 
 def _in_words(error: Exception) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-BOUND = 45.0
+BOUND = 55.0
 """Seconds after which a process that has not ended is a failure of the test."""
 
 
