@@ -86,9 +86,13 @@ class Governor:
             raise
 
     async def decide(self, step: Step) -> Verdict:
-        """Ask whether a step would be allowed, and hold nothing."""
-        observer = self.observer.call(step)
-        verdict = await background.outcome_of(self._connection.submit(self._decide(step, observer)))
+        """Ask whether a step would be allowed, and hold nothing: where the caller is cancelled, nobody asks on."""
+        asked = self._connection.submit(self._decide(step, self.observer.call(step)))
+        try:
+            verdict = await background.outcome_of(asked)
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
         if verdict.ruling is Ruling.GO_UNENFORCED:
             self.observer.unguarded(step.action, step.origin, verdict.reason)
         return verdict

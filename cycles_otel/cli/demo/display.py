@@ -44,6 +44,7 @@ async def shown(work: Coroutine[Any, Any, None], watch: Watch, display: Display)
                 await asyncio.wait([working], timeout=display.interval)
         finally:
             working.cancel()
+            await asyncio.wait([working])
             display.show(watch.look())
         await working
 
