@@ -87,7 +87,9 @@ class TestRequest:
 
 class TestCancelled:
     async def test_a_run_that_is_cancelled_asks_no_longer(self, server: LocalCycles, witness: Witness) -> None:
-        starting = guarded(server, PricedModel(), recorder=witness.recorder)
+        config = server.config("acme", read_timeout=60.0)
+        guard = cycles_budget_guardrail(config=config, recorder=witness.recorder)
+        starting = agent(PricedModel(), input_guardrails=[guard])
         with server.hold("decide") as held:
             running = asyncio.create_task(run(starting, streamed=False))
             await held.arrived()
