@@ -19,7 +19,7 @@ from cycles_otel.cli.demo.desk import front_desk
 from cycles_otel.errors import StepDeniedError
 
 AT_A_TIME = 24
-ARRIVALS = 11.0
+ARRIVALS = 11.5
 """How many customers come in a second."""
 
 
