@@ -60,6 +60,7 @@ class StepDeniedError(BudgetExceededError, AgentsException):
     ----------
     scope: the deepest scope that was asked for budget, as the protocol writes it.
     unit: the unit that was asked for.
+    amount: how much of it was asked for: what the step would have cost, as far as it was known.
     trace_id: the trace in which the server, or this process, saw the denial.
     """
 
@@ -70,12 +71,14 @@ class StepDeniedError(BudgetExceededError, AgentsException):
         reason_code: str,
         scope: str | None = None,
         unit: str | None = None,
+        amount: int | None = None,
         trace_id: str | None = None,
         **protocol: Any,
     ) -> None:
         super().__init__(message, reason_code=reason_code, **protocol)
         self.scope = scope
         self.unit = unit
+        self.amount = amount
         self.trace_id = trace_id
 
 

@@ -38,6 +38,7 @@ def denial(step: Step, reason_code: str, message: str, verdict: Verdict | None =
         reason_code=reason_code,
         scope=scope,
         unit=step.unit.value,
+        amount=step.amount,
         trace_id=verdict.body.get("trace_id") if verdict else None,
         **_protocol_facts(verdict),
     )

@@ -32,12 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         if not _is_wrong_input(error):
             raise
-        print(f"{parsed.program}: {error}", file=sys.stderr)
+        print(f"{parsed.program}: {_in_words(error)}", file=sys.stderr)
         return WRONG_INPUT
 
 
 def _is_wrong_input(error: Exception) -> bool:
     """Whether the caller can mend it; anything else is a fault of the program, and its traceback is wanted."""
-    from cycles_otel.errors import MissingExtraError
+    if isinstance(error, OSError) or hasattr(error, "parameter"):
+        return True
+    from cycles_otel.errors import MissingExtraError  # which takes long to import
 
-    return isinstance(error, MissingExtraError | OSError) or hasattr(error, "parameter")
+    return isinstance(error, MissingExtraError)
+
+
+def _in_words(error: Exception) -> str:
+    """The error without its number; where it is about a file, with the file's name."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        return error.strerror
+    return str(error)

@@ -82,7 +82,7 @@ def _add_demo(subparsers: argparse._SubParsersAction[_Parser]) -> None:
         epilog=_DEMO_EXAMPLES,
         formatter_class=_Wide,
     )
-    demo.add_argument("--customers", type=_positive, default=96, metavar="N", help="how many are served (default: 96)")
+    demo.add_argument("--customers", type=_positive, default=80, metavar="N", help="how many are served (default: 80)")
     demo.add_argument("--seed", type=int, default=1, metavar="N", help="what the workload is drawn from (default: 1)")
     demo.add_argument("--otlp", metavar="ENDPOINT", help="send the traces there by OTLP over HTTP")
     demo.add_argument("--serve", action="store_true", help="go on with the workload and /metrics until Ctrl-C")

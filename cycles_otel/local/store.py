@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from cycles_otel.local.errors import InvalidParameter
 from cycles_otel.local.snapshot import BudgetState, EventState, LedgerSnapshot, ReservationState
 from cycles_otel.local.tenants import Key, Tenant
 
@@ -98,15 +99,14 @@ class Store:
 
     Args:
         path: the file that keeps them, or None for memory alone.
+
+    Raises:
+        InvalidParameter: the file cannot be opened, or is no database.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._lock = threading.RLock()
-        self._connection = connection = sqlite3.connect(
-            path or ":memory:", isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection = connection = _opened(path)
         self.tenants = Table(connection, Tenant, "tenants", ("name",), set())
         self.keys = Table(connection, Key, "keys", ("prefix",), set())
         self.budgets = Table(connection, BudgetState, "budgets", ("scope", "unit"), {"is_over_limit", "caps"})
@@ -150,3 +150,21 @@ _RESERVATION_JSON = {
     "commit_metrics",
 }
 _EVENT_JSON = {"subject", "action", "metrics", "metadata"}
+
+
+def _opened(path: str | Path | None) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, error) from None
+    return connection
+
+
+def _unusable(path: str | Path | None, error: sqlite3.Error) -> InvalidParameter:
+    return InvalidParameter("db", str(path), f"a file that SQLite can open or create ({error})")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
@@ -17,9 +17,7 @@ from opentelemetry import metrics, trace
 from cycles_otel.telemetry.errors import TelemetrySetupError
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor
 
 logger = logging.getLogger("cycles_otel")
 
@@ -28,14 +26,49 @@ _PROTOCOL_VARIABLES = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_{}_PROT
 _PROTOCOL = "http/protobuf"
 
 
-class Exporting(Protocol):
-    """What has been set up to export: a span processor or a metric reader."""
+class Sender(Protocol):
+    """What sends by itself, now and then: a span processor or a metric reader."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what is waiting."""
 
     def shutdown(self) -> None:
         """Send what is waiting, and stop."""
+
+
+class Heeded:
+    """An exporter that counts what did not arrive: a sender of the SDK forgets that."""
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self.failures = 0
+
+    def export(self, batch: Any, *args: Any, **options: Any) -> Any:
+        """Send a batch, and note whether that worked."""
+        result = self._exporter.export(batch, *args, **options)
+        self.failures += result.name != "SUCCESS"
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exporter, name)
+
+
+class Exporting:
+    """What has been set up to export."""
+
+    def __init__(self, sender: Sender, exporter: Heeded) -> None:
+        self._sender = sender
+        self._exporter = exporter
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is waiting, and say whether all of it arrived since this was last asked."""
+        flushed = self._sender.force_flush(timeout_millis)
+        failures, self._exporter.failures = self._exporter.failures, 0
+        return flushed and not failures
+
+    def shutdown(self) -> None:
+        """Send what is waiting, and stop."""
+        self._sender.shutdown()
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:
@@ -58,6 +91,7 @@ def export_spans(
 ) -> tuple[trace.TracerProvider, Exporting | None]:
     """Export the spans of ``provider`` (by default the global one, which is set if none is)."""
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = provider or trace.get_tracer_provider()
     ours = isinstance(provider, trace.ProxyTracerProvider)
@@ -70,9 +104,10 @@ def export_spans(
     if not isinstance(provider, TracerProvider):
         logger.warning("Spans are not exported by OTLP: the tracer provider is not the SDK's")
         return provider, None
-    processor = _span_processor(endpoint)
+    exporter = _span_exporter(endpoint)
+    processor = BatchSpanProcessor(exporter)
     provider.add_span_processor(processor)
-    return provider, processor
+    return provider, Exporting(processor, exporter)
 
 
 def export_metrics(
@@ -80,19 +115,19 @@ def export_metrics(
 ) -> Exporting | None:
     """Export the metrics of ``provider`` (by default the global one, which is set if none is)."""
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     provider = provider or metrics.get_meter_provider()
-    if isinstance(provider, MeterProvider):
-        if endpoint is None:
-            return None
-        reader = _metric_reader(endpoint)
-        provider.add_metric_reader(reader)
-        return reader
-    if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "otlp" and endpoint is None:
+    theirs = isinstance(provider, MeterProvider)
+    if endpoint is None and (theirs or os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "otlp"):
         return None
-    reader = _metric_reader(endpoint)
-    metrics.set_meter_provider(MeterProvider([reader], _resource(service_name), shutdown_on_exit=False))
-    return reader
+    exporter = _metric_exporter(endpoint)
+    reader = PeriodicExportingMetricReader(exporter)
+    if isinstance(provider, MeterProvider):
+        provider.add_metric_reader(reader)
+    else:
+        metrics.set_meter_provider(MeterProvider([reader], _resource(service_name), shutdown_on_exit=False))
+    return Exporting(reader, exporter)
 
 
 def _is_configured(signal: str) -> bool:
@@ -109,20 +144,18 @@ def _warn_of_protocol(signal: str) -> None:
             logger.warning("%s=%s is not supported: %s is used", variable.format(signal), protocol, _PROTOCOL)
 
 
-def _span_processor(endpoint: str | None) -> SpanProcessor:
+def _span_exporter(endpoint: str | None) -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     _warn_of_protocol("TRACES")
-    return BatchSpanProcessor(OTLPSpanExporter(endpoint and f"{endpoint}/v1/traces"))
+    return Heeded(OTLPSpanExporter(endpoint and f"{endpoint}/v1/traces"))
 
 
-def _metric_reader(endpoint: str | None) -> MetricReader:
+def _metric_exporter(endpoint: str | None) -> Any:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     _warn_of_protocol("METRICS")
-    return PeriodicExportingMetricReader(OTLPMetricExporter(endpoint and f"{endpoint}/v1/metrics"))
+    return Heeded(OTLPMetricExporter(endpoint and f"{endpoint}/v1/metrics"))
 
 
 def _resource(service_name: str | None) -> Resource:

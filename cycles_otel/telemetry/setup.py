@@ -39,7 +39,7 @@ class Telemetry:
         return self._provider or trace.get_tracer_provider()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send the spans and metrics that wait, and say whether that worked within ``timeout_millis`` each."""
+        """Send the spans and metrics that wait, and say whether all of it arrived."""
         flushed = [part.force_flush(timeout_millis) for part in self._exporting.values() if part is not None]
         return all(flushed)
 

@@ -195,6 +195,7 @@ class TestWhatADenialSays:
         assert isinstance(error, StepDeniedError)
         deepest = "tenant:acme/agent:desk" + ("/toolset:lookup" if kind is TOOL else "")
         assert (error.scope, error.unit, error.status) == (deepest, kind.unit, 409)
+        assert error.amount == asked.body["estimate"]["amount"]
         assert error.request_id == asked.response_headers["x-request-id"]
         assert error.trace_id == asked.response_headers["x-cycles-trace-id"]
         for part in ("BUDGET_EXCEEDED", deepest, kind.unit, "lookup" if kind is TOOL else "gpt-4o"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cycles_otel.local import LocalCycles
 from cycles_otel.telemetry import semconv
 from tests.hooks.conftest import MakeHooks
 from tests.hooks.desk import DONE, PricedModel, agent
+from tests.run.desk import cancelled, until
 from tests.telemetry.witness import Witness, attributes
 
 
@@ -81,3 +83,16 @@ class TestRequest:
         decide, whole = witness.span("decide agent.run"), witness.span("cycles.run desk")
         assert attributes(decide)["cycles.run.id"] == attributes(whole)["cycles.run.id"]
         assert decide.context.trace_id == whole.context.trace_id
+
+
+class TestCancelled:
+    async def test_a_run_that_is_cancelled_does_not_wait_and_its_request_is_still_one_span(self, server: LocalCycles, witness: Witness) -> None:
+        config = server.config("acme", read_timeout=60.0)
+        guard = cycles_budget_guardrail(config=config, recorder=witness.recorder)
+        starting = agent(PricedModel(), input_guardrails=[guard])
+        with server.hold("decide") as held:
+            running = asyncio.create_task(run(starting, streamed=False))
+            await held.arrived()
+            await cancelled(running)
+        await until(lambda: [span.name for span in witness.client_spans] == ["decide agent.run"], seconds=10)
+        assert len(server.requests) == 1

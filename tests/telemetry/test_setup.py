@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from cycles_otel.telemetry import Recorder, Telemetry, TelemetryObserver, TelemetrySetupError, semconv, setup_telemetry
+from cycles_otel.telemetry.exporting import export_metrics
 from tests.telemetry import requests
 from tests.telemetry.otlp import Receiver
 
@@ -35,6 +36,15 @@ def recorder() -> Iterator[Recorder]:
     recorder = Recorder(registry=CollectorRegistry(), tracer_provider=tracers, meter_provider=meters)
     yield recorder
     setup_telemetry(recorder=recorder, prometheus_port=None).shutdown()
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address at which nothing listens, and no long wait for it."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{unused.getsockname()[1]}"
 
 
 def one_run(recorder: Recorder) -> None:
@@ -134,6 +144,21 @@ class TestOtlp:
             telemetry.force_flush()
             assert receiver.metrics == set()
             telemetry.shutdown()
+
+    def test_a_flush_says_that_nobody_took_the_spans(self, recorder: Recorder, nobody: str) -> None:
+        telemetry = setup_telemetry(recorder=recorder, prometheus_port=None, otlp_endpoint=nobody)
+        one_run(recorder)
+        assert not telemetry.force_flush()
+        assert telemetry.force_flush(), "nothing was waiting any more"
+        telemetry.shutdown()
+
+    def test_a_flush_says_that_nobody_took_the_metrics(self, nobody: str) -> None:
+        meters = MeterProvider(shutdown_on_exit=False)
+        exporting = export_metrics(meters, None, nobody)
+        meters.get_meter("test").create_counter("steps").add(1)
+        assert exporting is not None
+        assert not exporting.force_flush()
+        exporting.shutdown()
 
     @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://localhost", "http://", 4318])
     def test_what_is_no_address_is_an_error(self, recorder: Recorder, endpoint: str) -> None:

@@ -16,8 +16,8 @@ from cycles_otel.hooks import CyclesRunHooks
 from cycles_otel.local import LocalCycles
 from cycles_otel.telemetry import Recorder
 
-LLM_ESTIMATE = 1_000_000
-"""What is held for an LLM call before its usage is known, in microcents: one cent."""
+LLM_ESTIMATE = 700_000
+"""What is held for an LLM call before its usage is known, in microcents: about what a long one costs."""
 TTL_MS = 2_000
 """Short, so that the slow tool outlives it and the heartbeat is seen; the default is a minute."""
 

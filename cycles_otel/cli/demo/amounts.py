@@ -21,5 +21,5 @@ def points(amount: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """An amount in its unit."""
+    """An amount in its unit, which is one of those two."""
     return dollars(value) if unit == USD else f"{value:,.0f} pt"

@@ -39,7 +39,7 @@ async def send_email(subject: str) -> str:
 @function_tool
 async def run_diagnostics(area: str) -> str:
     """Test a customer's installation. It takes longer than a reservation holds: the heartbeat keeps that alive."""
-    await asyncio.sleep(1.4)
+    await asyncio.sleep(2.1)
     return f"The {area} was tested: a certificate has expired."
 
 

@@ -11,11 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cycles_otel.cli.demo.amounts import amount, dollars, points
+from cycles_otel.cli.demo.amounts import POINTS, USD, amount, dollars, points
 from cycles_otel.cli.demo.progress import Budget, Progress
 
-_BAR = 30
-_NEARLY_GONE = 0.8
+_STORIES = 5
+_NEARLY_GONE = 0.75
+_WIDE, _WIDEST = 98, 130
 
 
 class LiveView:
@@ -24,6 +25,7 @@ class LiveView:
     interval = 0.2
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> LiveView:
@@ -37,54 +39,87 @@ class LiveView:
 
     def show(self, progress: Progress) -> None:
         """Draw it as it is now."""
-        self._live.update(_drawn(progress), refresh=True)
+        # Two columns stay free for the ^C that a terminal echoes: it would begin a line, and shift the drawing.
+        self._live.update(_drawn(progress, min(self._console.width - 2, _WIDEST)), refresh=True)
 
 
-def _drawn(progress: Progress) -> RenderableType:
+def _drawn(progress: Progress, width: int) -> RenderableType:
+    """As high as a terminal of 24 lines allows."""
+    panels = {
+        "Budgets": _budgets(progress, width >= _WIDE),
+        "Spend by agent": _agents(progress),
+        "Last denials": _stories(progress),
+    }
     return Group(
         _headline(progress),
-        Panel(_budgets(progress), title="Budgets", title_align="left", border_style="dim"),
-        Panel(_agents(progress), title="Spend by agent", title_align="left", border_style="dim"),
-        Panel(_stories(progress), title="Last denials", title_align="left", border_style="dim"),
+        *(
+            Panel(content, title=it, title_align="left", border_style="dim", width=width)
+            for it, content in panels.items()
+        ),
     )
 
 
 def _headline(progress: Progress) -> RenderableType:
-    denied = sum(progress.denials.values())
     return Text.assemble(
         (f" {progress.served}/{progress.customers} customers", "bold"),
-        f"   {progress.steps} steps, {progress.rate:.0f}/s   ",
-        (f"{denied} denied", "bold red" if denied else "dim"),
-        f"   {progress.heartbeats} heartbeats   {progress.unenforced} unenforced   {progress.seconds:.1f} s",
+        f", {progress.at_the_desk} now  ",
+        (f"{progress.steps} steps, {progress.rate:.0f}/s  ", "cyan"),
+        (f"{progress.denied} denied", "bold red" if progress.denied else "dim"),
+        f"  {progress.heartbeats} heartbeats  {progress.seconds:.0f} s  ",
+        (f"{progress.unenforced} unenforced" if progress.unenforced else "", "bold yellow"),
+        no_wrap=True,
+        overflow="ellipsis",
     )
 
 
-def _budgets(progress: Progress) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for budget in progress.budgets:
-        denied = progress.denials.get(budget.scope.removeprefix("tenant:"), 0)
-        table.add_row(
-            budget.scope.removeprefix("tenant:"),
-            _bar(budget),
-            Text(f"{amount(budget.spent, budget.unit)} of {amount(budget.allocated, budget.unit)}", justify="right"),
-            Text(f"{denied} denied" if denied else "", style="red"),
-        )
+def _budgets(progress: Progress, wide: bool) -> Table:
+    """A row for each scope: its dollars, its risk points, and how often its tenant was denied something."""
+    table = _grid("left", "bar", "right", *["bar"] * wide, "right", "right")
+    for scope in dict.fromkeys(budget.scope for budget in progress.budgets):
+        by_unit = {budget.unit: budget for budget in progress.budgets if budget.scope == scope}
+        denied = 0 if "/" in scope else progress.denials.get(scope.removeprefix("tenant:"), 0)
+        risk_bar, risk = _gauge(by_unit.get(POINTS))
+        row = [*_gauge(by_unit.get(USD)), *[risk_bar] * wide, risk]
+        table.add_row(_short(scope), *row, Text(f"{denied} denied" if denied else "", style="red"))
     return table
 
 
-def _bar(budget: Budget) -> ProgressBar:
-    """What is spent, and what is held for steps that are under way."""
-    gone = (budget.spent + budget.held) / max(budget.allocated, 1)
-    style = "red" if gone >= _NEARLY_GONE else "green"
-    return ProgressBar(total=1.0, completed=gone, width=_BAR, complete_style=style, finished_style="red")
+def _gauge(budget: Budget | None) -> tuple[RenderableType, str]:
+    """A bar of what is spent and what is held for steps under way, and the same in figures."""
+    if budget is None:
+        return "", ""
+    style = "red" if budget.gone >= _NEARLY_GONE else "green"
+    bar = ProgressBar(total=1.0, completed=budget.gone, complete_style=style, finished_style="red")
+    return bar, f"{amount(budget.spent, budget.unit)} of {amount(budget.allocated, budget.unit)}"
+
+
+def _short(scope: str) -> str:
+    """The tenant, or below it the last level of a narrower scope."""
+    name = scope.rsplit(":", 1)[1]
+    return f"└ {name}" if "/" in scope else name
 
 
 def _agents(progress: Progress) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = _grid("left", "bar", "right", "right")
+    most = max((microcents for microcents, _ in progress.spend.values()), default=0)
     for agent, (microcents, risk) in progress.spend.items():
-        table.add_row(agent, Text(dollars(microcents), justify="right"), Text(points(risk), justify="right"))
+        bar = ProgressBar(total=max(most, 1), completed=microcents, complete_style="cyan", finished_style="cyan")
+        table.add_row(agent, bar, dollars(microcents), points(risk))
     return table
 
 
-def _stories(progress: Progress) -> Text:
-    return Text("\n".join(progress.stories) or "none yet", style="" if progress.stories else "dim", overflow="ellipsis")
+def _grid(*columns: str) -> Table:
+    """A table without lines, of which the bars take the width that is left."""
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    for column in columns:
+        if column == "bar":
+            table.add_column(ratio=1)
+        else:
+            table.add_column(justify="right" if column == "right" else "left", no_wrap=True)
+    return table
+
+
+def _stories(progress: Progress) -> RenderableType:
+    told = progress.stories[-_STORIES:]
+    text = "\n".join(told) or "none yet"
+    return Text(text + "\n" * (_STORIES - max(len(told), 1)), "" if told else "dim", no_wrap=True, overflow="ellipsis")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from cycles_otel.cli.demo import tenants
 from cycles_otel.cli.demo.amounts import POINTS, USD
-from cycles_otel.cli.demo.log import DeskLog
 from cycles_otel.cli.demo.readings import Readings
-from cycles_otel.cli.demo.tenants import TENANTS
+from cycles_otel.cli.demo.workload import DeskLog
 from cycles_otel.telemetry import semconv
 
-_STORIES = 4
+_WINDOW = 1.0
+"""Over how many seconds the steps are counted for their rate."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,16 @@ class Budget:
     spent: int
     held: int
 
+    @property
+    def tenant(self) -> str:
+        """Whose budget it is."""
+        return self.scope.split("/")[0].removeprefix("tenant:")
+
+    @property
+    def gone(self) -> float:
+        """The part of it that is spent, or held for steps that are under way."""
+        return (self.spent + self.held) / max(self.allocated, 1)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -35,14 +47,17 @@ class Progress:
     Parameters
     ----------
     steps: LLM calls and tool calls that were allowed.
-    rate: steps in a second, over the last while.
+    at_the_desk: the customers whose runs are under way.
+    rate: steps in a second, over the last second.
     spend: by agent, dollars in microcents and risk points.
     denials: refused steps and runs, by tenant.
+    stories: one line for each denial, in the order in which they came.
     """
 
     seconds: float
     customers: int
     served: int
+    at_the_desk: int
     steps: int
     rate: float
     denials: dict[str, int]
@@ -51,6 +66,11 @@ class Progress:
     budgets: Sequence[Budget]
     spend: dict[str, tuple[int, int]]
     stories: Sequence[str]
+
+    @property
+    def denied(self) -> int:
+        """The refused steps and runs of all tenants."""
+        return sum(self.denials.values())
 
 
 class Watch:
@@ -65,8 +85,9 @@ class Watch:
         self._registry = registry
         self._log = log
         self._customers = customers
+        self._budgets = tenants.budgets(customers)
         self._started = time.monotonic()
-        self._last = (0.0, steps(Readings(registry)))
+        self._done = deque([(0.0, steps(Readings(registry)))])
 
     def look(self) -> Progress:
         """What the metrics, and the desk's log, say now."""
@@ -76,18 +97,22 @@ class Watch:
             seconds=seconds,
             customers=self._customers,
             served=self._log.served,
+            at_the_desk=self._log.came - self._log.served,
             steps=done,
             rate=self._rate(seconds, done),
             denials=denials(readings),
             heartbeats=heartbeats(readings),
             unenforced=readings.total(semconv.UNENFORCED_STEPS),
-            budgets=_budgets(readings),
+            budgets=_budgets(readings, self._budgets),
             spend=spend_by_agent(readings),
-            stories=self._log.stories[-_STORIES:],
+            stories=tuple(self._log.stories),
         )
 
     def _rate(self, seconds: float, done: int) -> float:
-        (since, before), self._last = self._last, (seconds, done)
+        self._done.append((seconds, done))
+        while self._done[1][0] <= seconds - _WINDOW:
+            self._done.popleft()
+        since, before = self._done[0]
         return (done - before) / (seconds - since) if seconds > since else 0.0
 
 
@@ -114,14 +139,14 @@ def spend_by_agent(readings: Readings) -> dict[str, tuple[int, int]]:
     return {agent: (spent.get((agent, USD), 0), spent.get((agent, POINTS), 0)) for agent in agents}
 
 
-def _budgets(readings: Readings) -> list[Budget]:
+def _budgets(readings: Readings, given: Mapping[str, Mapping[str, int]]) -> list[Budget]:
     def seen(field: str) -> dict[tuple[str, ...], int]:
         return readings.by(semconv.BUDGETS[field], [semconv.SCOPE_PATH, semconv.UNIT])
 
     allocated, spent, held = seen("allocated"), seen("spent"), seen("reserved")
-    order = [(scope, unit) for tenant in TENANTS for scope, unit, _ in tenant.budgets(1)]
     return [
-        Budget(*budget, allocated[budget], spent.get(budget, 0), held.get(budget, 0))
-        for budget in order
-        if budget in allocated
+        Budget(*key, allocated.get(key, amount), spent.get(key, 0), held.get(key, 0))
+        for scope, units in given.items()
+        for unit, amount in units.items()
+        for key in [(scope, unit)]
     ]

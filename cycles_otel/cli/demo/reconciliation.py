@@ -10,7 +10,8 @@ from cycles_otel.cli.demo.readings import Readings
 from cycles_otel.local import LedgerSnapshot
 from cycles_otel.telemetry import semconv
 
-UNITS = (USD, POINTS)
+UNITS = {USD: "microcents", POINTS: "points"}
+"""The units of the desk's budgets, in words."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ def reconcile(readings: Readings, ledger: LedgerSnapshot, requests: int, client_
     return Reconciliation(
         sums=[
             Comparison(
-                unit,
+                word,
                 sum(amount for (_, each), amount in committed.items() if each == unit),
                 sum(amount for (_, each), amount in spent.items() if each == unit),
             )
-            for unit in UNITS
+            for unit, word in UNITS.items()
         ],
         parts=[Comparison(" ".join(key), committed.get(key, 0), spent.get(key, 0)) for key in keys],
         calls=[

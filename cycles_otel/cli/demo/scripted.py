@@ -14,6 +14,7 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 
 _CACHE_BLOCK = 128
 _CACHED_FROM = 1_024
+_LATENCY = (0.1, 0.5)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Conversation:
         usage = _usage(self._prompt, self._cached(), written)
         self._sent_before = self._prompt
         self._prompt += written + self._rng.randrange(80, 600)
-        return Turn(output, usage, latency=self._rng.uniform(0.02, 0.15))
+        return Turn(output, usage, latency=self._rng.uniform(*_LATENCY))
 
     def _cached(self) -> int:
         """What a provider's cache would have: whole blocks of what was sent before, most of the time."""

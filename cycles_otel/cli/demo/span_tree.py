@@ -9,29 +9,17 @@ from opentelemetry.sdk.trace import ReadableSpan
 from rich.text import Text
 from rich.tree import Tree
 
-from cycles_otel.cli.demo.amounts import amount
+from cycles_otel.cli.demo.amounts import POINTS, amount
 from cycles_otel.telemetry import semconv
 
 _ID_LENGTH = 8
-_DETAILS = (
-    semconv.AGENT_NAME,
-    semconv.ACTION_NAME,
-    semconv.DECISION,
-    semconv.REASON_CODE,
-    semconv.RESERVATION_OUTCOME,
-    semconv.RUN_OUTCOME,
-)
-_AMOUNTS = {
-    semconv.AMOUNT_ESTIMATED: "estimated",
-    semconv.AMOUNT_ACTUAL: "actual",
-    semconv.AMOUNT_CHARGED: "charged",
-}
 
 
 def shortest_run_with_heartbeat(spans: Iterable[ReadableSpan]) -> list[ReadableSpan]:
     """The spans of the shortest run that was completed, with a handoff and a heartbeat in it if there is one."""
     completed = _traces(spans, lambda trace: _says(trace, semconv.RUN_OUTCOME, "completed"))
-    rich = [trace for trace in completed if {"extend", "event"} <= {_operation(span) for span in trace}]
+    wanted = ("extend", "event")
+    rich = [trace for trace in completed if all(_says(trace, semconv.OPERATION_NAME, each) for each in wanted)]
     return min(rich or completed, key=len, default=[])
 
 
@@ -47,31 +35,50 @@ def tree(trace: Sequence[ReadableSpan]) -> Tree:
     for span in sorted(trace, key=lambda span: span.start_time or 0):
         children[span.parent.span_id if span.parent else None].append(span)
     (root,) = children[None]
-    drawn = Tree(_line(root).append(f"  trace {root.context.trace_id:032x}"[: 8 + _ID_LENGTH] + "…", style="dim"))
+    drawn = Tree(_line(root, "").append(f"  trace {root.context.trace_id:032x}"[: 8 + _ID_LENGTH] + "…", style="dim"))
     _grow(drawn, root, children)
     return drawn
 
 
 def _grow(branch: Tree, parent: ReadableSpan, children: dict[int | None, list[ReadableSpan]]) -> None:
     for span in children[parent.context.span_id]:
-        _grow(branch.add(_line(span)), span, children)
+        _grow(branch.add(_line(span, _unit(span, parent))), span, children)
 
 
-def _line(span: ReadableSpan) -> Text:
+def _unit(span: ReadableSpan, parent: ReadableSpan) -> str:
+    """A commit is in the unit of its reservation; an event that no reservation was made for charges risk points."""
+    return str(_said(span, semconv.UNIT) or _said(parent, semconv.UNIT) or POINTS)
+
+
+def _line(span: ReadableSpan, unit: str) -> Text:
     line = Text(span.name, style="red" if _denied(span) else "bold" if span.parent is None else "")
     line.append(f"  {_milliseconds(span):.0f} ms", style="cyan")
-    line.append("  " + ", ".join(_details(span)), style="dim")
+    line.append("  " + ", ".join(str(fact) for fact in _facts(span, unit) if fact), style="dim")
     for event in span.events:
         line.append(f"  ⚡{event.name}", style="red")
     return line
 
 
-def _details(span: ReadableSpan) -> list[str]:
+def _facts(span: ReadableSpan, unit: str) -> list[object]:
+    """The few attributes that say most, by the kind of span."""
     said = span.attributes or {}
-    name = span.name
-    details = [str(said[key]) for key in _DETAILS if key in said and str(said[key]) not in name]
-    unit = str(said.get(semconv.UNIT, ""))
-    return details + [f"{word} {amount(int(str(said[key])), unit)}" for key, word in _AMOUNTS.items() if key in said]
+    estimated, actual = (
+        amount(int(str(said[key])), unit) if key in said else None
+        for key in (semconv.AMOUNT_ESTIMATED, semconv.AMOUNT_ACTUAL)
+    )
+    decision, reason = said.get(semconv.DECISION), said.get(semconv.REASON_CODE)
+    match said.get(semconv.OPERATION_NAME):
+        case "reserve" | "decide":
+            return [decision, reason, f"it would have cost {estimated}" if _denied(span) else f"{estimated} asked for"]
+        case "extend":
+            return [f"heartbeat {said.get(semconv.HEARTBEAT_SEQUENCE)}"]
+        case "event":
+            return [said.get(semconv.ACTION_NAME), actual]
+        case "commit":
+            return [actual]
+    if span.parent is None:
+        return [said.get(semconv.RUN_OUTCOME)]
+    return [said.get(semconv.AGENT_NAME), said.get(semconv.ACTION_NAME), said.get(semconv.RESERVATION_OUTCOME), actual]
 
 
 def _milliseconds(span: ReadableSpan) -> float:
@@ -79,16 +86,15 @@ def _milliseconds(span: ReadableSpan) -> float:
 
 
 def _denied(span: ReadableSpan) -> bool:
-    said = span.attributes or {}
-    return said.get(semconv.DECISION) == semconv.DENY or said.get(semconv.RESERVATION_OUTCOME) == semconv.DENIED
+    return _said(span, semconv.DECISION) == semconv.DENY or _said(span, semconv.RESERVATION_OUTCOME) == semconv.DENIED
 
 
-def _operation(span: ReadableSpan) -> object:
-    return (span.attributes or {}).get(semconv.OPERATION_NAME)
+def _said(span: ReadableSpan, key: str) -> object:
+    return (span.attributes or {}).get(key)
 
 
 def _says(trace: Iterable[ReadableSpan], key: str, value: str) -> bool:
-    return any((span.attributes or {}).get(key) == value for span in trace)
+    return any(_said(span, key) == value for span in trace)
 
 
 def _traces(spans: Iterable[ReadableSpan], wanted: Callable[[list[ReadableSpan]], bool]) -> list[list[ReadableSpan]]:

@@ -77,9 +77,13 @@ async def stage(customers: int, otlp: str | None = None) -> AsyncIterator[Stage]
 
 
 def _keep_to_itself() -> None:
-    """The SDK's own traces go to OpenAI by default, and the environment may switch off what is to be shown."""
+    """The SDK's own traces go to OpenAI by default, and the environment may switch off what is to be shown.
+
+    A receiver that is not there is not waited for as long as a program that goes on would.
+    """
     agents.set_trace_processors([])
     os.environ.pop("OTEL_SDK_DISABLED", None)
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3")
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 

@@ -17,14 +17,16 @@ class Tenant:
     Parameters
     ----------
     microcents: its dollar budget for each customer; a customer costs about 1,600,000 ($0.016).
+    story: what is to be seen of it, in a few words.
     risk_points: its budget of risk points for each customer.
-    narrow: budgets below the tenant's own, as (rest of the scope, unit, amount for each customer).
+    narrow: budgets below the tenant's own, as (rest of the scope, unit, amount).
     one_at_a_time: its customers are served one after the other, each step settled before the next, so that the same
-        steps are denied whenever the same seed is given. Budgets that run out need that; ample ones do not.
+        steps are denied whenever the same seed is given. A budget that runs out needs that; others do not.
     """
 
     name: str
     microcents: int
+    story: str
     risk_points: int = 120
     narrow: tuple[tuple[str, str, int], ...] = field(default=())
     one_at_a_time: bool = False
@@ -33,23 +35,22 @@ class Tenant:
         """Scope, unit and amount of each budget, for so many customers."""
         scope = f"tenant:{self.name}"
         own = [(scope, USD, self.microcents * customers), (scope, POINTS, self.risk_points * customers)]
-        return own + [(f"{scope}/{rest}", unit, amount * customers) for rest, unit, amount in self.narrow]
+        return own + [(f"{scope}/{rest}", unit, amount) for rest, unit, amount in self.narrow]
 
 
-ACME = Tenant("acme", microcents=4_000_000)
-GLOBEX = Tenant("globex", microcents=3_000_000)
-INITECH = Tenant("initech", microcents=1_000_000, one_at_a_time=True)
-"""Has too few dollars for its customers: its runs are stopped in their middle, then at the door."""
-HOOLI = Tenant(
-    "hooli",
-    microcents=3_000_000,
-    narrow=(("agent:billing/toolset:send_email", POINTS, 25),),
-    one_at_a_time=True,
+TENANTS = (
+    Tenant("acme", 3_000_000, "has enough"),
+    Tenant("globex", 2_500_000, "has enough"),
+    Tenant("initech", 300_000, "runs out of dollars: stopped in a run, then turned away", one_at_a_time=True),
+    Tenant(
+        "hooli",
+        3_000_000,
+        "gives its billing agent too few risk points for an e-mail (50)",
+        narrow=(("agent:billing/toolset:send_email", POINTS, 40),),
+    ),
 )
-"""Lets its billing agent send an e-mail (50 points) to every second customer only, whatever else is left."""
-
-TENANTS = (ACME, GLOBEX, INITECH, HOOLI)
-_TURNS = (ACME, GLOBEX, INITECH, ACME, GLOBEX, HOOLI, ACME, GLOBEX)
+_ACME, _GLOBEX, _INITECH, _HOOLI = TENANTS
+_TURNS = (_HOOLI, _INITECH, _ACME, _GLOBEX, _ACME, _GLOBEX, _ACME, _GLOBEX)
 
 
 def turns(customers: int) -> Iterator[Tenant]:
