@@ -86,7 +86,9 @@ class TestRequest:
 
 
 class TestCancelled:
-    async def test_a_run_that_is_cancelled_does_not_wait_and_its_request_is_still_one_span(self, server: LocalCycles, witness: Witness) -> None:
+    async def test_a_run_that_is_cancelled_does_not_wait_and_its_request_is_still_one_span(
+        self, server: LocalCycles, witness: Witness
+    ) -> None:
         config = server.config("acme", read_timeout=60.0)
         guard = cycles_budget_guardrail(config=config, recorder=witness.recorder)
         starting = agent(PricedModel(), input_guardrails=[guard])
