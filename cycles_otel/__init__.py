@@ -13,6 +13,9 @@ from cycles_otel._version import __version__
 
 if TYPE_CHECKING:
     from cycles_otel.chain import HookChain
+    from cycles_otel.degradation.models import CyclesModelProvider, governed_model
+    from cycles_otel.degradation.policies import Defer, Denial, Disable, Downgrade, Raise
+    from cycles_otel.degradation.tools import governed_tool
     from cycles_otel.errors import (
         CyclesConfigurationError,
         CyclesUnavailableError,
@@ -28,13 +31,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CyclesConfigurationError",
+    "CyclesModelProvider",
     "CyclesRunHooks",
     "CyclesUnavailableError",
+    "Defer",
+    "Denial",
+    "Disable",
+    "Downgrade",
     "HookChain",
     "InvalidParameterError",
     "MissingExtraError",
     "PlannedCall",
     "PricedCall",
+    "Raise",
     "Recorder",
     "StepDeniedError",
     "TokenUsage",
@@ -42,25 +51,35 @@ __all__ = [
     "ToolRiskMap",
     "__version__",
     "cycles_budget_guardrail",
+    "governed_model",
+    "governed_tool",
     "public_price",
     "setup_telemetry",
 ]
 
 _MODULE_OF = {
     "CyclesConfigurationError": "errors",
+    "CyclesModelProvider": "degradation.models",
     "CyclesRunHooks": "hooks",
     "CyclesUnavailableError": "errors",
+    "Defer": "degradation.policies",
+    "Denial": "degradation.policies",
+    "Disable": "degradation.policies",
+    "Downgrade": "degradation.policies",
     "HookChain": "chain",
     "InvalidParameterError": "errors",
     "MissingExtraError": "errors",
     "PlannedCall": "pricing",
     "PricedCall": "pricing",
+    "Raise": "degradation.policies",
     "Recorder": "telemetry",
     "StepDeniedError": "errors",
     "TokenUsage": "pricing",
     "ToolRiskConfig": "tools",
     "ToolRiskMap": "tools",
     "cycles_budget_guardrail": "guardrail",
+    "governed_model": "degradation.models",
+    "governed_tool": "degradation.tools",
     "public_price": "pricing",
     "setup_telemetry": "telemetry",
 }

@@ -37,6 +37,11 @@ class CapsInForce:
         self.steps_left -= 1
         return self.steps_left >= 0
 
+    def give_back_step(self) -> None:
+        """A step that was counted is left out."""
+        if self.steps_left is not None:
+            self.steps_left += 1
+
     def allow_tool(self, tool: str) -> bool:
         """Whether the latest LLM call may call this tool."""
         return allows_tool(self.llm, tool)
@@ -57,6 +62,12 @@ def allows_tool(caps: Mapping[str, Any] | None, tool: str) -> bool:
 def _names(caps: Mapping[str, Any] | None, field: str) -> list[Any]:
     names = caps.get(field) if caps else None
     return names if isinstance(names, list) else []
+
+
+def max_tokens_of(caps: Mapping[str, Any] | None) -> int | None:
+    """How long a model's answer may be, in tokens; None where that is not limited."""
+    limit = caps.get("max_tokens") if caps else None
+    return limit if isinstance(limit, int) else None
 
 
 def cooldown_of(caps: Mapping[str, Any] | None) -> float:

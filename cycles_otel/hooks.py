@@ -22,6 +22,12 @@ from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
 from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.budget.subject import Subject
+from cycles_otel.degradation.admission import Decided, admit
+from cycles_otel.degradation.answers import Answers
+from cycles_otel.degradation.choice import Degradation, Place
+from cycles_otel.degradation.estimates import scaled_estimate
+from cycles_otel.degradation.order import ModelOrder
+from cycles_otel.degradation.policies import RAISE, Disable, Downgrade, OnLlmDenied, OnToolDenied
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
 from cycles_otel.parameters import (
     MAX_TTL_MS,
@@ -46,10 +52,10 @@ from cycles_otel.pricing import (
     Pricing,
     llm_spend,
 )
-from cycles_otel.pricing.estimate import estimates
+from cycles_otel.pricing.estimate import Fixed, estimates
 from cycles_otel.pricing.hosted import HostedCall
 from cycles_otel.pricing.spend import LlmSpend
-from cycles_otel.refusal import denial, raise_unless_it_goes
+from cycles_otel.refusal import denial
 from cycles_otel.run import BRACKETING, GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
 from cycles_otel.telemetry import Recorder
 from cycles_otel.tools import ToolRiskConfig, ToolRiskMap, tool_risk_map
@@ -87,6 +93,9 @@ class CyclesRunHooks(GoverningHooks):
     unknown_spend: what becomes of an LLM call that was cut off half way, ``"release"`` or ``"commit_estimate"``.
     settle_timeout: how long the end of a run waits for its settlements, in s.
     max_cooldown: the longest cooldown of caps that is waited for, in s; a longer one is a denial.
+    on_llm_denied: what becomes of an LLM call that is denied: ``Raise()``, ``Downgrade(model)``, ``Defer(timeout)``,
+        a list of these (each is tried once, then the denial raises), or a function from a ``Denial`` to either.
+    on_tool_denied: the same for a tool call: ``Raise()``, ``Disable()``, ``Defer(timeout)``.
     subject: a function from the run's context to levels of the subject, for a service with many customers.
     recorder: where spans and metrics go; by default to the global tracer provider and Prometheus registry.
 
@@ -119,6 +128,8 @@ class CyclesRunHooks(GoverningHooks):
         unknown_spend: UnknownSpend = "release",
         settle_timeout: float = 2.0,
         max_cooldown: float = 10.0,
+        on_llm_denied: OnLlmDenied = RAISE,
+        on_tool_denied: OnToolDenied = RAISE,
         subject: SubjectOf | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -132,6 +143,7 @@ class CyclesRunHooks(GoverningHooks):
         self._pricing = Pricing(member("llm_unit", llm_unit, Unit), price, price_multiplier)
         self._estimates = estimates(llm_estimate, self._pricing)
         self.unknown_spend: UnknownSpend = choice("unknown_spend", unknown_spend, "release", "commit_estimate")
+        self._degradation = Degradation(on_llm_denied, on_tool_denied)
         policy = Policy(
             fail_open=flag("fail_open", fail_open),
             dry_run=flag("dry_run", dry_run),
@@ -193,42 +205,54 @@ class CyclesRunHooks(GoverningHooks):
         system_prompt: str | None,
         input_items: list[TResponseInputItem],
     ) -> None:
-        """Reserve the estimate; raise where the budget does not allow the call."""
+        """Reserve the estimate; where the budget does not allow the call, do as ``on_llm_denied`` says."""
         scope = self._scope()
         model, step = self._llm_step(scope, context, agent, system_prompt, input_items)
-        self._take_step(scope, step)
-        reservation = await self._admit(step)
-        scope.caps.from_llm(reservation.caps if reservation else None)
-        call = LlmCall(reservation, self._llm_spend(scope, step, model, reservation))
+        place = self._place(scope, agent)
+        if not self._governor.policy.dry_run:
+            self._degradation.check(place, lambda tool: self._risk.of(tool).risk_points)
+        answers = self._degradation.of_llm_call(place, model.name)
+        await self._take_step(scope, step, answers)
+
+        def cheaper(policy: Downgrade) -> Step:
+            return self._llm_step(scope, context, agent, system_prompt, input_items, policy)[1]
+
+        decided = await admit(self._governor, step, answers, cheaper)
+        reservation, caps = decided.admitted, decided.admitted.caps if decided.admitted else None
+        scope.caps.from_llm(caps)
+        order = ModelOrder(model.name, decided.downgrade, limits.max_tokens_of(caps))
+        called = _model_of(scope, agent, decided.downgrade)
+        call = LlmCall(reservation, self._llm_spend(scope, decided.step, called, reservation), order)
         self._hold(scope, reservation, lambda: scope.llm_started(_llm_key(scope, context, self), call))
-        await self._cool_down(scope, reservation)
+        await self._cool_down(scope, reservation, answers)
         call.started = True
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         """Commit what the response says was used, in the background."""
         scope = self._scope()
+        order = scope.model_order if scope is not self._unbracketed else None
         if scope.closed or scope.llm_ended(_llm_key(scope, context, self), response) or not scope.gave_back_llm:
             return
         # It was given back by request while its model was at work: what it used is charged all the same.
-        model, step = self._llm_step(scope, context, agent)
+        model, step = self._llm_step(scope, context, agent, downgrade=order.downgrade if order else None)
         spend = self._llm_spend(scope, step, model, None)(response, None)
         scope.charged(self._governor.charge(step, spend), step.unit, spend.amount)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> None:
-        """Reserve the tool's risk points; raise where the budget, or a cap, does not allow the call."""
+        """Reserve the tool's risk points; where budget or caps do not allow it, do as ``on_tool_denied`` says."""
         scope, key = self._scope(), _tool_key(context, agent, tool)
         step = self._tool_step(scope, context, agent, tool)
-        if not self._governor.policy.dry_run and not scope.caps.allow_tool(step.action.name):
-            raise self._stopped_by_caps(step, limits.FORBIDDEN_TOOL, "the caps of the LLM call forbid the tool")
-        self._take_step(scope, step)
-        reservation = await self._admit(step) if step.amount else None
-        call = ToolCall(reservation, Spend(step.amount, "risk_points"))
-        self._hold(scope, reservation, lambda: scope.tool_started(key, call))
-        if reservation is not None and not limits.allows_tool(reservation.caps, step.action.name):
-            scope.track(reservation.release("tool_not_run"), reservation)
-            raise self._stopped_by_caps(step, limits.FORBIDDEN_TOOL, "its own caps forbid the tool")
-        await self._cool_down(scope, reservation)
-        scope.caps.narrow(reservation.caps if reservation else None)
+        answers = self._degradation.of_tool_call(self._place(scope, agent), tool)
+        await self._take_step(scope, step, answers)
+        decided = await self._admit_tool(scope, step, answers)
+        call = ToolCall(decided.admitted, Spend(step.amount, "risk_points"))
+        self._hold(scope, call.reservation, lambda: scope.tool_started(key, call))
+        disable = decided.disable or await self._within_own_caps(scope, call.reservation, answers)
+        if disable is not None:
+            scope.leave_out(key, call, disable.message)
+            scope.caps.give_back_step()
+            return
+        scope.caps.narrow(call.reservation.caps if call.reservation else None)
         call.started = True
 
     async def on_tool_end(self, context: RunContextWrapper[Any], agent: Any, tool: Tool, result: object) -> None:
@@ -260,15 +284,26 @@ class CyclesRunHooks(GoverningHooks):
         subject = ", ".join(f"{level}={value!r}" for level, value in self._subject.to_body().items())
         return f"CyclesRunHooks({subject}, base_url={self._base_url!r}, {self._governor.policy!r})"
 
-    async def _admit(self, step: Step) -> Admitted | None:
-        """Ask the server; raise if the step must not run."""
-        admission = await self._governor.reserve(step)
-        raise_unless_it_goes(admission.verdict, step)
-        return admission.admitted
+    async def _admit_tool(self, scope: RunScope, step: Step, answers: Answers) -> Decided:
+        """Ask for the tool's risk points, if it has any, unless the caps of the LLM call forbid the tool."""
+        if not self._governor.policy.dry_run and not scope.caps.allow_tool(step.action.name):
+            message = "the caps of the LLM call forbid the tool"
+            return Decided(step, disable=await self._stopped_by_caps(step, limits.FORBIDDEN_TOOL, message, answers))
+        return await admit(self._governor, step, answers) if step.amount else Decided(step)
 
-    def _take_step(self, scope: RunScope, step: Step) -> None:
+    async def _within_own_caps(self, scope: RunScope, reservation: Admitted | None, answers: Answers) -> Disable | None:
+        """Keep to the caps of the tool's own reservation."""
+        if reservation is None or limits.allows_tool(reservation.caps, reservation.step.action.name):
+            return await self._cool_down(scope, reservation, answers)
+        scope.track(reservation.release("tool_not_run"), reservation)
+        message = "its own caps forbid the tool"
+        return await self._stopped_by_caps(reservation.step, limits.FORBIDDEN_TOOL, message, answers)
+
+    async def _take_step(self, scope: RunScope, step: Step, answers: Answers) -> None:
+        """Count a step against the caps; no policy helps where none is left."""
         if not scope.caps.take_step() and not self._governor.policy.dry_run:
-            raise self._stopped_by_caps(step, limits.NO_STEPS_LEFT, "the caps of an earlier step allow no more steps")
+            message = "the caps of an earlier step allow no more steps"
+            await self._stopped_by_caps(step, limits.NO_STEPS_LEFT, message, answers)
 
     def _hold(self, scope: RunScope, reservation: Admitted | None, register: Callable[[], None]) -> None:
         """Register what is held, unless the run ended meanwhile: then nothing will run."""
@@ -278,21 +313,26 @@ class CyclesRunHooks(GoverningHooks):
             raise asyncio.CancelledError
         register()
 
-    async def _cool_down(self, scope: RunScope, reservation: Admitted | None) -> None:
+    async def _cool_down(self, scope: RunScope, reservation: Admitted | None, answers: Answers) -> Disable | None:
         """Wait for the cooldown of the caps; one that is too long is a denial."""
         pause = limits.cooldown_of(reservation.caps if reservation else None)
+        longest = self._governor.policy.max_cooldown
         if reservation is None or not pause:
-            return
-        if pause > self._governor.policy.max_cooldown:
-            longest = f"a cooldown of {pause:g} s, of which at most {self._governor.policy.max_cooldown:g} s are waited"
-            reason = "tool_not_run" if reservation.step.origin.tool else "run_failed"
-            scope.track(reservation.release(reason), reservation)
-            raise self._stopped_by_caps(reservation.step, limits.LONG_COOLDOWN, longest)
-        await asyncio.sleep(pause)
+            return None
+        if pause <= longest:
+            await asyncio.sleep(pause)
+            return None
+        scope.track(reservation.release("tool_not_run" if reservation.step.origin.tool else "run_failed"), reservation)
+        message = f"a cooldown of {pause:g} s, of which at most {longest:g} s are waited"
+        return await self._stopped_by_caps(reservation.step, limits.LONG_COOLDOWN, message, answers)
 
-    def _stopped_by_caps(self, step: Step, reason: str, message: str) -> Exception:
-        self.observer.reservation(step).denied(reason)
-        return denial(step, reason, message)
+    async def _stopped_by_caps(self, step: Step, reason: str, message: str, answers: Answers) -> Disable | None:
+        """The policy by which a step is left out that the server's caps do not allow; raises the denial otherwise."""
+        policy = await answers.answer(denial(step, reason, message), self.observer.reservation(step))
+        return policy if isinstance(policy, Disable) else None
+
+    def _place(self, scope: RunScope, agent: Any) -> Place:
+        return Place(scope, scope is not self._unbracketed, agent)
 
     def _llm_spend(
         self, scope: RunScope, step: Step, model: ModelIdentity, reservation: Admitted | None
@@ -339,20 +379,34 @@ class CyclesRunHooks(GoverningHooks):
         agent: Agent[Any],
         system_prompt: str | None = None,
         input_items: Sequence[TResponseInputItem] = (),
+        downgrade: Downgrade | None = None,
     ) -> tuple[ModelIdentity, Step]:
-        """The model that is asked for, and the step of asking it."""
-        config = scope.config
-        model = ModelIdentity.asked_for(config.model, agent, config.model_provider)
-        settings = agent.model_settings.resolve(config.model_settings)
+        """The model that is called, and the step of calling it."""
+        asked, model = _model_of(scope, agent), _model_of(scope, agent, downgrade)
+        settings = agent.model_settings.resolve(scope.config.model_settings)
+        if downgrade is not None:
+            settings = settings.resolve(downgrade.settings)
         planned = PlannedCall(agent, model.name, system_prompt, input_items, settings)
         step = Step(
             self._subject_for(context, agent),
             Action("llm.completion", model.name),
             self._pricing.unit,
-            self._estimates.of(planned, model),
+            self._estimate(planned, asked, model, downgrade),
             Origin(agent=agent.name, model=model.name, run_id=scope.run_id),
+            metadata={"downgraded_from": asked.name} if downgrade is not None else None,
         )
         return model, step
+
+    def _estimate(
+        self, planned: PlannedCall, asked: ModelIdentity, model: ModelIdentity, downgrade: Downgrade | None
+    ) -> int:
+        """What to reserve: of a downgrade what its policy says, else what the hooks would reserve for its model."""
+        if downgrade is not None and downgrade.estimate is not None:
+            return downgrade.estimate
+        estimate = self._estimates.of(planned, model)
+        if downgrade is None or not isinstance(self._estimates, Fixed):
+            return estimate
+        return scaled_estimate(estimate, self._pricing, planned.agent.name, asked, model)
 
     def _tool_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> Step:
         risk = self._risk.of(tool.name)
@@ -382,6 +436,12 @@ class CyclesRunHooks(GoverningHooks):
         """The scope of the run in which a callback comes, or the one for callbacks outside of any."""
         scope = current_scope()
         return scope if scope is not None and _same_client(scope.hooks, self) else self._unbracketed
+
+
+def _model_of(scope: RunScope, agent: Agent[Any], downgrade: Downgrade | None = None) -> ModelIdentity:
+    """The model that is asked for, or the one that is called instead."""
+    override = scope.config.model if downgrade is None else downgrade.model
+    return ModelIdentity.asked_for(override, agent, scope.config.model_provider)
 
 
 def _tell_of_usage(reservation: Admitted, used: LlmSpend) -> None:

@@ -32,6 +32,7 @@ from cycles_otel.budget.policy import UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
 from cycles_otel.caps import CapsInForce
+from cycles_otel.degradation.order import ModelOrder
 from cycles_otel.pricing.identity import ModelIdentity
 
 logger = logging.getLogger("cycles_otel")
@@ -61,23 +62,29 @@ class LlmCall:
     ----------
     reservation: what is held for it, if anything.
     spend_of: takes note of an answer, given the model that it came from, and says what to commit for it.
+    order: what its model is told.
     started: whether the model may have begun.
     served: the model that answers, where a model wrapper tells.
     """
 
     reservation: Admitted | None
     spend_of: Callable[[ModelResponse, ModelIdentity | None], Spend]
+    order: ModelOrder
     started: bool = False
     served: ModelIdentity | None = None
 
 
 @dataclass
 class ToolCall:
-    """A tool call that was let go: its reservation, if it has one, its charge, and whether the tool may have begun."""
+    """A tool call that was let go: its reservation, if it has one, its charge, and whether the tool may have begun.
+
+    ``disabled`` is what the model reads in place of the tool's result, of a call that is left out.
+    """
 
     reservation: Admitted | None
     spend: Spend
     started: bool = False
+    disabled: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class RunScope:
     ----------
     config: the model, the model provider and the model settings of the run's config, which stand before the agents'.
     answered_before: how many answers of models a resumed run starts with; another run was charged for them.
+    model_order: what the model of the LLM call in flight is told; None while there is no such call.
     gave_back_llm: whether an LLM call was given back by request, whose model may still answer.
     """
 
@@ -143,6 +151,7 @@ class RunScope:
     llm_calls: dict[object, LlmCall] = field(default_factory=dict)
     tool_calls: dict[object, list[ToolCall]] = field(default_factory=dict)
     caps: CapsInForce = field(default_factory=CapsInForce)
+    model_order: ModelOrder | None = None
     answered: int = 0
     gave_back_llm: bool = False
     committed: dict[Unit, int] = field(default_factory=dict)
@@ -153,10 +162,12 @@ class RunScope:
         """An LLM call was let go; one that is still open under the key has failed."""
         self._give_back_llm(key, "run_failed")
         self.llm_calls[key] = call
+        self.model_order = call.order
 
     def llm_ended(self, key: object, response: ModelResponse) -> bool:
         """The model answered: charge what it used. False if the call is not held any more."""
         self.answered += 1
+        self.model_order = None
         call = self.llm_calls.pop(key, None)
         if call is None:
             return False
@@ -192,6 +203,17 @@ class RunScope:
             self._commit(call.reservation, call.spend)
         return True
 
+    def leave_out(self, key: object, call: ToolCall, message: str) -> None:
+        """A tool call is not carried out; its model reads the message instead of a result."""
+        call.reservation, call.disabled = None, message
+        calls = self.tool_calls.setdefault(key, [])
+        if not any(each is call for each in calls):
+            calls.append(call)
+
+    def disabled_message(self, key: object) -> str | None:
+        """What the model reads instead of the result of a tool call, if that is left out."""
+        return next((call.disabled for call in self.tool_calls.get(key, ()) if call.disabled is not None), None)
+
     def track(self, settlement: Future[str] | None, reservation: Admitted | None = None) -> None:
         """Something that the run's end waits for, and the reservation that it settles."""
         if settlement is not None:
@@ -209,7 +231,9 @@ class RunScope:
         reservations = self.open_reservations()
         self.gave_back_llm |= any(call.reservation in reservations for call in self.llm_calls.values())
         self.llm_calls.clear()
-        self.tool_calls.clear()
+        # A tool that is left out must not run for all that.
+        left_out = {key: [each for each in calls if each.disabled] for key, calls in self.tool_calls.items()}
+        self.tool_calls = {key: calls for key, calls in left_out.items() if calls}
         released = [(reservation.release(reason), reservation) for reservation in reservations]
         for settlement, reservation in released:
             self.track(settlement, reservation)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runcycles import CyclesConfig, CyclesResponse
@@ -21,17 +22,24 @@ from cycles_otel.budget.policy import Policy
 from cycles_otel.budget.requests import Spend, decide_body, reserve_body
 from cycles_otel.budget.reservation import Admitted, Reservation, Unreserved
 from cycles_otel.budget.settlement import Settlement
-from cycles_otel.budget.step import Step
+from cycles_otel.budget.step import Step, new_key
 
 _SHORT_RETRY_AFTER = 1.0
+_NO_ANSWER = (Ruling.GO_UNENFORCED, Ruling.UNAVAILABLE)
 _CANNOT_HAVE_ARRIVED = ("ConnectError", "ConnectTimeout", "CircuitOpenError")
 
 
 @dataclass(frozen=True)
 class Admission:
-    """The answer to a step: the verdict, and what is to be settled after it, if anything is."""
+    """The answer to a step: the verdict, and what is to be settled after it, if anything is.
+
+    Parameters
+    ----------
+    observer: looks on at the step's life. A denial leaves that open: who asked says ``denied``, or asks again.
+    """
 
     verdict: Verdict
+    observer: ReservationObserver
     admitted: Admitted | None = None
 
 
@@ -53,7 +61,7 @@ class Governor:
         self.policy = policy
         self.observer = observer
         self._connection = connection = Connection(config, observer, observe)
-        self.settlement = settlement = Settlement(connection, observer, policy.overage_policy)
+        self.settlement = settlement = Settlement(connection, observer)
         self._asking = asking = background.Outstanding()
         # A closure over the parts: what the end of this object calls must not keep it alive.
         # A reserve that nobody waits for any more is pending as well, and then what gives it back.
@@ -66,8 +74,17 @@ class Governor:
         A caller that is cancelled meanwhile, or collected with its event loop, gets no reservation: one that the
         server grants is given back.
         """
-        observer = self.observer.reservation(step)
-        asked, asking = self._connection.submit(self._reserve(step, observer)), self._asking
+        return await self._answer(self._reserve(step, self.observer.reservation(step)))
+
+    async def ask_again(self, step: Step, denied: Admission) -> Admission:
+        """Ask once more for a step that was denied: only another answer changes that, the lack of one does not.
+
+        It is asked under a key of its own: a lost reply of an earlier question is being looked after by that one's.
+        """
+        return await self._answer(self._reserve(replace(step, key=new_key()), denied.observer, denied))
+
+    async def _answer(self, question: Coroutine[Any, Any, Admission]) -> Admission:
+        asked, asking = self._connection.submit(question), self._asking
         left = threading.Event()
 
         def answered(_: Future[Admission]) -> None:
@@ -109,20 +126,22 @@ class Governor:
         """Wait for what is pending, within a bound, and stop."""
         await self._connection.aclose()
 
-    async def _reserve(self, step: Step, observer: ReservationObserver) -> Admission:
+    async def _reserve(self, step: Step, observer: ReservationObserver, before: Admission | None = None) -> Admission:
         body = reserve_body(step, self.policy)
         response = await self._ask("reserve", lambda client: client.create_reservation(body), observer)
         verdict = self._judge("reserve", response)
         if unavailable_reason("reserve", response) and _may_have_arrived(response) and not self.policy.dry_run:
             self.settlement.reclaim(body, step, observer, self.policy.ttl_ms / 1000)
+        if before is not None and verdict.ruling in _NO_ANSWER:
+            return before
         if verdict.ruling is not Ruling.GO:
             self._tell(verdict, observer)
             owed = verdict.ruling is Ruling.GO_UNENFORCED and not self.policy.dry_run
-            return Admission(verdict, Unreserved(step, observer, self.settlement) if owed else None)
+            return Admission(verdict, observer, Unreserved(step, observer, self.settlement) if owed else None)
         if self.policy.dry_run:
             observer.shadowed(capped=verdict.caps)
-            return Admission(verdict)
-        return Admission(verdict, self._grant(step, verdict, observer))
+            return Admission(verdict, observer)
+        return Admission(verdict, observer, self._grant(step, verdict, observer))
 
     def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
         connection, remaining_ms = self._connection, verdict.body.get("remaining_ttl_ms")
@@ -158,15 +177,13 @@ class Governor:
 
     def _tell(self, verdict: Verdict, observer: ReservationObserver) -> None:
         """Say to telemetry how a step that holds no reservation ends its life."""
-        if verdict.ruling is Ruling.DENIED:
-            observer.denied(verdict.reason)
-        elif verdict.ruling is Ruling.GO_SHADOWED:
+        if verdict.ruling is Ruling.GO_SHADOWED:
             observer.would_deny(verdict.reason)
         elif verdict.ruling is Ruling.GO_UNENFORCED:
             observer.unenforced(verdict.reason)
         elif verdict.ruling is Ruling.GO_UNBUDGETED:
             observer.unbudgeted()
-        else:
+        elif verdict.ruling is not Ruling.DENIED:
             observer.failed(verdict.reason)
 
     async def _ask(self, operation: str, send: Send, observer: CallObserver) -> CyclesResponse:
@@ -213,5 +230,10 @@ def _shadow(verdict: Verdict) -> Verdict:
 
 def _give_back(asked: Future[Admission]) -> None:
     """The step was cancelled before it could start."""
-    if not asked.cancelled() and asked.exception() is None and (admitted := asked.result().admitted):
+    if asked.cancelled() or asked.exception() is not None:
+        return
+    admission = asked.result()
+    if (admitted := admission.admitted) is not None:
         admitted.release("tool_not_run" if admitted.step.origin.tool else "run_cancelled")
+    elif admission.verdict.ruling is Ruling.DENIED:
+        admission.observer.denied(admission.verdict.reason)

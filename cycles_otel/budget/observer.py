@@ -33,10 +33,9 @@ class CallObserver(Protocol):
         """The request is about to be sent again, for the ``attempt``-th time."""
 
     def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
-        """What this process used without a reservation, or another one left, is charged.
+        """What this process used without a reservation, or another one left, is charged; the outcome as in ``settled``.
 
-        ``outcome`` is as in ``settled``, or unbudgeted where there is no budget to charge; ``charged`` is None where
-        it is not known yet.
+        ``charged`` is None where it is not known yet.
         """
 
     def link(self) -> str | None:
@@ -51,6 +50,12 @@ class ReservationObserver(CallObserver, Protocol):
 
     def denied(self, reason_code: str, *, scope: str | None = None) -> None:
         """The step is stopped; the life ends here, outcome ``denied``."""
+
+    def policy_applied(self, reason_code: str, policy: str, *, model: str | None = None) -> None:
+        """What is done about a denial: ``policy`` is raise, downgrade (to ``model``), disable or defer.
+
+        The life goes on: ``denied`` ends it, or the step that waits is asked for again.
+        """
 
     def would_deny(self, reason_code: str) -> None:
         """The shadow of a denial: the step runs; the life ends here, outcome ``would_deny``."""
@@ -177,7 +182,7 @@ class _Silent:
         pass
 
     ended = unguarded = hosted = configured = backlog = journal_failed = circuit = charged = _nothing
-    granted = denied = would_deny = shadowed = unenforced = unbudgeted = failed = _nothing
+    granted = denied = policy_applied = would_deny = shadowed = unenforced = unbudgeted = failed = _nothing
     heartbeat = heartbeat_failed = retrying = usage = priced = price_unknown = settled = settlement_queued = _nothing
 
 

@@ -52,6 +52,11 @@ class Origin:
     run_id: str | None = None
 
 
+def new_key() -> str:
+    """A key that no other step has."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True)
 class Step:
     """One LLM call, tool call, handoff or admission, as it is put to the Cycles server.
@@ -67,7 +72,7 @@ class Step:
     unit: Unit
     amount: int
     origin: Origin = Origin()
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    key: str = field(default_factory=new_key)
     metadata: dict[str, Any] | None = None
 
     def idempotency_key(self, operation: str) -> str:

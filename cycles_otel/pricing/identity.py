@@ -56,8 +56,10 @@ class ModelIdentity:
     def of_model(cls, model: object) -> ModelIdentity:
         """What a ``Model`` object is: by its attribute ``model`` or, without one, by its class."""
         name = getattr(model, "model", None)
-        name = name if isinstance(name, str) and name else type(model).__name__
-        if type(model).__name__ in _ROUTING_CLASSES and "/" in name:
+        # The class that an object shows: a wrapped model is known as what it wraps.
+        kind = model.__class__.__name__
+        name = name if isinstance(name, str) and name else kind
+        if kind in _ROUTING_CLASSES and "/" in name:
             return cls(name)
         client = getattr(model, "_client", None)
         return cls(name, *_place_of_client(client if client is not None else model))

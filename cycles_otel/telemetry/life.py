@@ -64,12 +64,8 @@ class StepCalls:
 def count_charge(recorder: Recorder, facts: Facts, span: trace.Span, outcome: str, source: str | None) -> None:
     """Count a charge that belongs to no reservation of this process."""
     with recorder.contained("metrics", "the metrics of a charge"):
-        if outcome == semconv.UNBUDGETED:
-            recorder.metrics.record(semconv.UNBUDGETED_STEPS, 1, (facts.kind, facts.unit))
-        else:
-            labels = (facts.kind, outcome, source or "")
-            recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, labels, Exemplar.of(span))
-    if outcome in (semconv.LOST, semconv.UNBUDGETED):
+        recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, (facts.kind, outcome, source or ""), Exemplar.of(span))
+    if outcome == semconv.LOST:
         log.settlement_failed(facts, span, outcome)
 
 
@@ -118,6 +114,15 @@ class ReservationLife:
         said = {semconv.REASON_CODE: reason_code, semconv.SCOPE_PATH: scope, semconv.REMAINING: remaining}
         if self._end(semconv.DENIED, event=(semconv.EVENT_DENIED, said)):
             log.denied(self._facts, self._span, reason_code)
+
+    def policy_applied(self, reason_code: str, policy: str, *, model: str | None = None) -> None:
+        """What is done about a denial."""
+        tenant = self._recorder.subject_label("tenant", self._facts.tenant)
+        labels = (self._facts.kind, reason_code, tenant, self._facts.agent, policy)
+        self._record(semconv.DENIALS, 1, labels)
+        if policy != semconv.RAISE:
+            said = {semconv.DENIAL_POLICY: policy, semconv.REASON_CODE: reason_code, semconv.MODEL: model}
+            self._event(semconv.EVENT_DEGRADED, said)
 
     def would_deny(self, reason_code: str) -> None:
         """The shadow of a denial."""

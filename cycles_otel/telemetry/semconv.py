@@ -38,6 +38,7 @@ AMOUNT_RELEASED = "cycles.amount.released"
 AMOUNT_SOURCE = "cycles.amount.source"
 DECISION = "cycles.decision"
 REASON_CODE = "cycles.reason_code"
+DENIAL_POLICY = "cycles.denial.policy"
 CAPS_MAX_TOKENS = "cycles.caps.max_tokens"
 CAPS_MAX_STEPS_REMAINING = "cycles.caps.max_steps_remaining"
 CAPS_TOOL_ALLOWLIST = "cycles.caps.tool_allowlist"
@@ -164,6 +165,7 @@ OPERATION_SPANS = {
 SPANS = (RUN_SPAN, RESERVATION_SPAN, *OPERATION_SPANS.values())
 
 EVENT_DENIED = "cycles.denied"
+EVENT_DEGRADED = "cycles.degraded"
 EVENT_WOULD_DENY = "cycles.would_deny"
 EVENT_CAPS_APPLIED = "cycles.caps_applied"
 EVENT_RETRY = "cycles.retry"
@@ -175,6 +177,7 @@ EVENT_UNENFORCED = "cycles.unenforced"
 
 EVENTS = {
     EVENT_DENIED: (REASON_CODE, SCOPE_PATH, REMAINING),
+    EVENT_DEGRADED: (DENIAL_POLICY, REASON_CODE, MODEL),
     EVENT_WOULD_DENY: (REASON_CODE,),
     EVENT_CAPS_APPLIED: tuple(CAPS.values()),
     EVENT_RETRY: (OPERATION_NAME, RETRY_ATTEMPT, ERROR_TYPE),
@@ -204,9 +207,11 @@ UNENFORCED = "unenforced"
 UNBUDGETED = "unbudgeted"
 FAILED = "failed"
 SOURCE_ESTIMATE = "estimate"
+RAISE = "raise"
 
 VALUES: dict[str, tuple[str, ...]] = {
     DECISION: (ALLOW, ALLOW_WITH_CAPS, DENY),
+    DENIAL_POLICY: (RAISE, "downgrade", "disable", "defer"),
     RESERVATION_OUTCOME: (*SETTLEMENTS, DENIED, WOULD_DENY, WOULD_ALLOW, UNENFORCED, UNBUDGETED, FAILED),
     RUN_OUTCOME: ("completed", DENIED, FAILED, "cancelled"),
     AMOUNT_SOURCE: ("usage", "price", "risk_points", SOURCE_ESTIMATE),
@@ -269,6 +274,13 @@ DECISIONS = _counter(
     "decision",
     (OPERATION_NAME, DECISION, REASON_CODE, ACTION_KIND, TENANT, AGENT_NAME, DRY_RUN),
     "Admissions, denials with their reasons, and denials that would have been.",
+    exemplars=True,
+)
+DENIALS = _counter(
+    "denials",
+    "denial",
+    (ACTION_KIND, REASON_CODE, TENANT, AGENT_NAME, DENIAL_POLICY),
+    "Denials of steps, by the server or by caps, with what was done about each.",
     exemplars=True,
 )
 AMOUNT_RESERVED_TOTAL = _amount("reserved", "Budget that was held.")
@@ -365,7 +377,7 @@ BUDGET_OVER_LIMIT = _budget("over_limit", "{flag}", "1 where every new reservati
 BUDGET_OBSERVED = _budget("observed", "s", "Unix time at which the balance was last seen.", "livemax")
 
 METRICS = (
-    *(OPERATION_DURATION, DECISIONS),
+    *(OPERATION_DURATION, DECISIONS, DENIALS),
     *(AMOUNT_RESERVED_TOTAL, AMOUNT_COMMITTED_TOTAL, AMOUNT_RELEASED_TOTAL),
     *(AMOUNT_DENIED_TOTAL, AMOUNT_UNCHARGED_TOTAL, TOKENS),
     *(SETTLEMENT_COUNT, UNENFORCED_STEPS, UNBUDGETED_STEPS, PRICE_UNKNOWN, HOSTED_CALLS),

@@ -1,3 +1,0 @@
-from tests.run.conftest import desk, server
-
-__all__ = ["desk", "server"]
