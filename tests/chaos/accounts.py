@@ -154,7 +154,6 @@ class Accounts:
     # --- What the metrics say ---------------------------------------------------------------------------------------
 
     def _wrong_amounts(self) -> Iterator[str]:
-        told_of_release = {passage.path for passage in self.wire if passage.is_understood}
         for (scope, unit), budget in self.ledger.budgets.items():
             if budget.spent + budget.debt != self.ledger.charged(unit):
                 yield f"{scope} has spent {budget.spent} and owes {budget.debt} {unit}: not what was charged"
@@ -165,8 +164,7 @@ class Accounts:
             given_back = sum(
                 each.reserved - min(each.charged or 0, each.reserved)
                 for each in held
-                if each.status == "COMMITTED"
-                or (each.status == "RELEASED" and f"/v1/reservations/{each.id}/release" in told_of_release)
+                if each.status == "COMMITTED" or (each.status == "RELEASED" and each.id in self.released)
             )
             yield from self._differs(semconv.AMOUNT_COMMITTED_TOTAL, unit, self.ledger.charged(unit))
             yield from self._differs(semconv.AMOUNT_RESERVED_TOTAL, unit, sum(each.reserved for each in held))
@@ -176,8 +174,19 @@ class Accounts:
     @cached_property
     def granted(self) -> set[str]:
         """The reservations whose grant reached the client, in time or too late for their step."""
-        reserves = [attributes(span) for span in self.witness.client_spans if span.name.startswith("reserve ")]
-        return {said[semconv.RESERVATION_ID] for said in reserves if semconv.RESERVATION_ID in said}
+        return self._answered_with_a_reservation("reserve")
+
+    @cached_property
+    def released(self) -> set[str]:
+        """The reservations whose release reached the client; without an answer a release is given up in the end."""
+        return self._answered_with_a_reservation("release")
+
+    def _answered_with_a_reservation(self, operation: str) -> set[str]:
+        spans = [attributes(span) for span in self.witness.client_spans if span.name.startswith(f"{operation} ")]
+        worked = [
+            said for said in spans if said.get(semconv.HTTP_STATUS_CODE) == 200 and semconv.ERROR_TYPE not in said
+        ]
+        return {said[semconv.RESERVATION_ID] for said in worked if semconv.RESERVATION_ID in said}
 
     def _capped(self, unit: str) -> int:
         """What was asked to be charged, each key once, and was not."""

@@ -1,9 +1,11 @@
-"""Plays one schedule: a server, the proxy before it, hooks, a workload, and the accounts when all is over."""
+"""Plays schedules: for each a server, the proxy before it, hooks, a workload, and the accounts when all is over."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tests.chaos.workload import mixed
 from tests.telemetry.witness import Witness
 
 GRACE_MS = 5_000
+LONGEST_LEASES = 20
+"""So many TTLs after a lease was last extended it is over, whatever a heartbeat asked for."""
 CLIENT_TIMEOUT = 2.0
 DRAINED_WITHIN = 20.0
 
@@ -36,50 +40,88 @@ class Report:
         return f"{self.schedule}\n{found}\n  repeat it with: make chaos SEED={self.schedule.seed}"
 
 
-async def play(schedule: Schedule, folder: Path) -> Report:
-    """Play a schedule, with its database and journal in a folder of its own."""
-    chance, oracle, risks = random.Random(f"workload {schedule.seed}"), Oracle(), dict[str, int]()
-    runs = mixed(chance, oracle, risks)
-    clock, witness = SteppedClock(), Witness(metrics="prometheus")
-    server = LocalCycles(_budgets(schedule), db=folder / "ledger.db", clock=clock)
-    longest_lease_ms = 20 * int(schedule.settings["ttl_ms"])
+async def play(schedules: Iterable[Schedule], folder: Path) -> list[Report]:
+    """Play schedules side by side, each with a database and a journal of its own.
 
-    def restart() -> None:
-        server.stop()
-        server.start()
+    The accounts are made when all hooks are closed: only then the thread that they share has ended.
+    """
+    with contextlib.ExitStack() as stages:
+        plays = [stages.enter_context(_Play(schedule, folder / str(schedule.seed))) for schedule in schedules]
+        await asyncio.gather(*(each.run() for each in plays))
+        return [each.report() for each in plays]
 
-    def expire() -> None:
-        clock.step(longest_lease_ms + GRACE_MS + 1)
-        server.sweep()
 
-    with server, ChaosProxy(lambda: server.url, schedule.script(), restart=restart, expire=expire) as proxy:
-        connection = server.config(
-            base_url=proxy.url,
-            journal_enabled=schedule.journaled,
-            journal_dir=str(folder / "journal"),
+class _Play:
+    """One schedule: while it is entered, the server and the proxy before it are there."""
+
+    def __init__(self, schedule: Schedule, folder: Path) -> None:
+        folder.mkdir()
+        self._schedule = schedule
+        self._journal = folder / "journal"
+        self._clock = SteppedClock()
+        self._server = LocalCycles(_budgets(schedule), db=folder / "ledger.db", clock=self._clock)
+        self._proxy = ChaosProxy(
+            lambda: self._server.url, schedule.script(), restart=self._restart, expire=self._expire_leases
+        )
+        self._witness = Witness(metrics="prometheus", max_values=10**6, max_series=10**6)
+        self._oracle = Oracle()
+        self._risks: dict[str, int] = {}
+
+    def __enter__(self) -> _Play:
+        self._server.start()
+        self._proxy.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.close()
+        self._server.stop()
+        self._witness.close()
+
+    async def run(self) -> None:
+        """The workload, from the first request to the last settlement; the trouble ends with the last run."""
+        runs = mixed(random.Random(f"workload {self._schedule.seed}"), self._oracle, self._risks)
+        async with self._hooks() as hooks:
+            await asyncio.gather(*(run.play(hooks) for run in runs))
+            self._proxy.calm_down()
+
+    def report(self) -> Report:
+        """The accounts, when every lease and its grace are over."""
+        self._proxy.close()
+        self._expire_leases()
+        cut_off_at = ESTIMATE if self._schedule.settings["unknown_spend"] == "commit_estimate" else None
+        accounts = Accounts(
+            self._oracle,
+            self._server.ledger(),
+            self._proxy.log,
+            self._witness,
+            self._risks,
+            ample=self._schedule.ample,
+            estimate=cut_off_at,
+        )
+        violations = accounts.violations()
+        left = [path.name for path in self._journal.rglob("*.json")]
+        violations += [f"the journal still holds {left}"] if left else []
+        return Report(self._schedule, violations, self._proxy.log)
+
+    def _hooks(self) -> CyclesRunHooks:
+        connection = self._server.config(
+            base_url=self._proxy.url,
+            journal_enabled=self._schedule.journaled,
+            journal_dir=str(self._journal),
             read_timeout=CLIENT_TIMEOUT,
             connect_timeout=CLIENT_TIMEOUT,
             retry_flush_timeout=DRAINED_WITHIN,
         )
-        settings: dict[str, Any] = {**schedule.settings, "tool_risk": risks, "recorder": witness.recorder}
-        async with CyclesRunHooks(config=connection, **settings) as hooks:
-            await asyncio.gather(*(run.play(hooks) for run in runs))
-            proxy.calm_down()
-        expire()
-        accounts = Accounts(
-            oracle,
-            server.ledger(),
-            proxy.log,
-            witness,
-            risks,
-            ample=schedule.ample,
-            estimate=ESTIMATE if schedule.settings["unknown_spend"] == "commit_estimate" else None,
-        )
-        violations = accounts.violations()
-    left = [path.name for path in (folder / "journal").rglob("*.json")]
-    violations += [f"the journal still holds {left}"] if left else []
-    witness.close()
-    return Report(schedule, violations, proxy.log)
+        settings: dict[str, Any] = {"tool_risk": self._risks, "recorder": self._witness.recorder}
+        return CyclesRunHooks(config=connection, **self._schedule.settings, **settings)
+
+    def _restart(self) -> None:
+        self._server.stop()
+        self._server.start()
+
+    def _expire_leases(self) -> None:
+        self._clock.step(LONGEST_LEASES * int(self._schedule.settings["ttl_ms"]) + GRACE_MS + 1)
+        self._server.sweep()
 
 
 def _budgets(schedule: Schedule) -> list[Budget]:

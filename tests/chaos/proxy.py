@@ -109,6 +109,7 @@ class ChaosProxy:
         self.log: list[Passage] = []
         self._upstream = upstream
         self._restart = restart
+        self._restarting = threading.Lock()
         self._expire = expire
         self._watch = watch
         self._log_limit = log_limit
@@ -138,6 +139,12 @@ class ChaosProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more; a restart of the server that is under way is waited for."""
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -161,6 +168,7 @@ class ChaosProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -218,7 +226,11 @@ class ChaosProxy:
 
     async def restart_server(self) -> None:
         """Stop and start the server; what is on its way to it is lost."""
-        await asyncio.to_thread(self._restart)
+        await asyncio.to_thread(self._restart_alone)
+
+    def _restart_alone(self) -> None:
+        with self._restarting:
+            self._restart()
 
     async def go_away(self, seconds: float) -> None:
         """Listen again only after a while; connections are refused meanwhile."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from tests.chaos.play import play
@@ -10,14 +9,8 @@ from tests.chaos.schedule import Schedule
 
 
 async def test_the_ledger_and_telemetry_equal_what_really_ran(seeds: list[int], tmp_path: Path) -> None:
-    reports = await asyncio.gather(*(play(Schedule.of(seed), _folder(tmp_path, seed)) for seed in seeds))
+    reports = await play([Schedule.of(seed) for seed in seeds], tmp_path)
     failed = [report for report in reports if report.violations]
     if len(seeds) == 1:
         print(*reports, *reports[0].wire, sep="\n")
     assert not failed, "\n".join(str(report) for report in failed)
-
-
-def _folder(tmp_path: Path, seed: int) -> Path:
-    folder = tmp_path / str(seed)
-    folder.mkdir()
-    return folder
