@@ -9,7 +9,7 @@ import pytest
 
 from tests.telemetry.witness import Witness
 
-DEFAULT_SEEDS = 300
+DEFAULT_SEEDS = 250
 BATCH = 10
 """Schedules that are played at once: most of their time they wait."""
 
