@@ -237,6 +237,19 @@ class ChaosProxy:
         self._deafen()
         self._loop.call_later(seconds, lambda: self._tasks.add(self._loop.create_task(self._listen())))
 
+    def deliver_later(self, request: bytes, seconds: float) -> None:
+        """Let the server have a request after a while, whose reply nobody gets."""
+
+        async def deliver() -> None:
+            await asyncio.sleep(seconds)
+            upstream = _Upstream(self._upstream)
+            await upstream.ask(request)
+            upstream.close()
+
+        task = self._loop.create_task(deliver())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def expire_leases(self) -> None:
         """Let time pass at the server."""
         self._expire()
@@ -278,6 +291,9 @@ class _Mischief:
 
     async def reset_after(self, _: Trouble) -> None:
         await self._forward()
+
+    async def late(self, trouble: Trouble) -> None:
+        self.proxy.deliver_later(self.request, trouble.seconds)
 
     async def pass_on(self, _: Trouble) -> _Reply | None:
         return await self._forward()
@@ -329,6 +345,7 @@ class _Mischief:
 _ACTIONS: dict[Kind, Callable[[_Mischief, Trouble], Awaitable[_Reply | None]]] = {
     Kind.RESET_BEFORE: _Mischief.reset_before,
     Kind.RESET_AFTER: _Mischief.reset_after,
+    Kind.LATE: _Mischief.late,
     Kind.CUT: _Mischief.pass_on,
     Kind.TRUNCATED: _Mischief.truncate,
     Kind.PAGE_502_AFTER: _Mischief.page_after,

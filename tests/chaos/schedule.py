@@ -19,11 +19,20 @@ UNLUCKY = 3
 ESTIMATE = 2_000
 
 _OFTEN = (
-    *(Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.CUT, Kind.TRUNCATED, Kind.DELAY, Kind.ERROR_500, Kind.PAGE_502),
+    *(
+        Kind.RESET_BEFORE,
+        Kind.RESET_AFTER,
+        Kind.LATE,
+        Kind.CUT,
+        Kind.TRUNCATED,
+        Kind.DELAY,
+        Kind.ERROR_500,
+        Kind.PAGE_502,
+    ),
     *(Kind.PAGE_502_AFTER, Kind.LIMITED, Kind.UNAUTHORIZED, Kind.DUPLICATE, Kind.DUPLICATE_LOST),
 )
 _SELDOM = (*(Kind.STALL_BEFORE, Kind.STALL_AFTER, Kind.OUTAGE, Kind.RESTART_BEFORE, Kind.RESTART_AFTER, Kind.EXPIRY),)
-_SECONDS = {Kind.DELAY: (0.01, 0.05), Kind.OUTAGE: (0.05, 0.3)}
+_SECONDS = {Kind.LATE: (0.02, 0.4), Kind.DELAY: (0.01, 0.05), Kind.OUTAGE: (0.05, 0.3)}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cycles_otel.local import LocalCycles
 from tests.chaos.clock import SteppedClock
 from tests.chaos.proxy import ChaosProxy, Passage
 from tests.chaos.troubles import Kind, Trouble
+from tests.run.desk import until
 from tests.telemetry.requests import event
 
 BUDGETS = {"tenant:acme": {"USD_MICROCENTS": 1_000}}
@@ -84,6 +85,14 @@ async def test_a_made_up_answer_comes_and_nothing_is_applied(stage: Stage, kind:
 async def test_a_page_in_place_of_the_answer_to_an_applied_request(stage: Stage) -> None:
     response, charged, _ = await stage.charged(Kind.PAGE_502_AFTER)
     assert (response.status, charged) == (502, 10)
+
+
+async def test_a_late_request_is_lost_for_the_client_and_applied_later(stage: Stage) -> None:
+    stage.proxy.script = lambda _: Trouble(Kind.LATE, 0.05)
+    async with AsyncCyclesClient(stage.server.config(base_url=stage.proxy.url)) as client:
+        response = await client.create_event(event(10))
+    assert response.is_transport_error
+    await until(lambda: stage.server.ledger().charged() == 10)
 
 
 async def test_half_of_the_json_is_no_answer_that_anybody_understands(stage: Stage) -> None:

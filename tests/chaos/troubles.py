@@ -11,6 +11,7 @@ class Kind(Enum):
 
     RESET_BEFORE = "the connection is reset, the server never saw the request"
     RESET_AFTER = "the connection is reset, the server applied the request"
+    LATE = "the connection is reset, the server gets the request a while later, perhaps after another try"
     CUT = "the reply ends half way, the server applied the request"
     TRUNCATED = "half of the JSON as a whole reply, the server applied the request"
     DELAY = "the true reply comes late"
@@ -35,7 +36,7 @@ class Trouble:
 
     Parameters
     ----------
-    seconds: how long a delay or an outage lasts, and what a 429 asks to wait.
+    seconds: how long a delay or an outage lasts, how late a request is, and what a 429 asks to wait.
     """
 
     kind: Kind
