@@ -5,7 +5,7 @@ LOWEST := .venv-lowest
 WHEEL := .venv-wheel
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test test-lowest check format types golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak test-lowest check format types golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,12 @@ serve: $(VENV)/.cli  ## the embedded Cycles server on 127.0.0.1:7878 (BUDGETS=fi
 
 test: $(VENV)/.dev  ## the whole test suite (ARGS='-k heartbeat' for a part of it)
 	@$(PYTHON) -m pytest -q -n auto $(ARGS)
+
+chaos: $(VENV)/.dev  ## thousands of seeded schedules of faults (SEEDS=5000), or one that failed (SEED=123)
+	@SEED=$(SEED) SEEDS=$(if $(SEEDS),$(SEEDS),3000) FIRST_SEED=$(FIRST_SEED) $(PYTHON) -m pytest -q -n $(if $(SEED),0 -s,auto) --show-capture=no tests/chaos/test_schedules.py $(ARGS)
+
+soak: $(VENV)/.dev  ## 50,000 governed steps at 64 at a time with 1 % faults: memory flat, nothing left (ARGS='--steps 5000')
+	@$(PYTHON) -m tests.chaos.soak $(ARGS)
 
 test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported versions
 	@$(LOWEST)/bin/python -m pytest -q -n auto -p no:cacheprovider $(ARGS)
