@@ -17,6 +17,7 @@ from runcycles import AsyncCyclesClient, CommitOveragePolicy, CyclesConfig, Unit
 
 from cycles_otel import caps as limits
 from cycles_otel.assembly import observed_governor
+from cycles_otel.bracketing import BRACKETING
 from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
@@ -56,7 +57,7 @@ from cycles_otel.pricing.estimate import Fixed, estimates
 from cycles_otel.pricing.hosted import HostedCall
 from cycles_otel.pricing.spend import LlmSpend
 from cycles_otel.refusal import denial
-from cycles_otel.run import BRACKETING, GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
+from cycles_otel.run import GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
 from cycles_otel.telemetry import Recorder
 from cycles_otel.tools import ToolRiskConfig, ToolRiskMap, tool_risk_map
 

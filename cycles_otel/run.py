@@ -1,33 +1,26 @@
-"""The scope of a run: it begins and ends with the SDK's run, whatever way that ends.
+"""The scope of a run: what it holds, and what becomes of that when the run ends, whatever way it ends.
 
-The SDK calls no hook when a model fails, a task is cancelled, a tool raises, a guardrail trips or a stream is left.
-So ``AgentRunner.run`` and ``run_streamed`` are wrapped, once, and act only where the hooks are ours: a context
-variable carries the scope to every hook of the run, and a nested run without hooks inherits those around it.
+``bracketing`` begins and ends it with the SDK's run; a context variable carries it to every hook of the run.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import threading
 import uuid
-import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import Any
 
-import wrapt
 from agents import ModelSettings, RunHooks
 from agents.exceptions import InputGuardrailTripwireTriggered
 from agents.items import ModelResponse
 from runcycles import BudgetExceededError, Unit
 
 from cycles_otel.budget import background
-from cycles_otel.budget.observer import Observer, RunObserver
+from cycles_otel.budget.observer import Observer
 from cycles_otel.budget.policy import UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
@@ -125,8 +118,10 @@ class ModelConfig:
     @classmethod
     def of(cls, run_config: Any) -> ModelConfig:
         """What a ``RunConfig`` says, or a mapping that stands for one."""
-        read = run_config.get if isinstance(run_config, Mapping) else partial(_attribute, run_config)
-        return cls(*(read(each.name) for each in fields(cls)))
+        names = [each.name for each in fields(cls)]
+        if isinstance(run_config, Mapping):
+            return cls(*(run_config.get(name) for name in names))
+        return cls(*(getattr(run_config, name, None) for name in names))
 
 
 @dataclass
@@ -272,7 +267,7 @@ class RunScope:
     def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
         """A model that failed cost nothing that is known; one that was cut off may have: the policy says."""
         call = self.llm_calls[key]
-        cut_off = call.started and (_is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered))
+        cut_off = call.started and (is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered))
         if cut_off and self.hooks.unknown_spend == "commit_estimate" and call.reservation is not None:
             self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
@@ -299,6 +294,18 @@ def current_scope() -> RunScope | None:
     return _current.get()
 
 
+def enter(scope: RunScope) -> Token[RunScope | None]:
+    """Make a scope the current one, for the caller and for every task that is started from here on."""
+    return _current.set(scope)
+
+
+def leave(token: Token[RunScope | None]) -> None:
+    """Make the scope current again that was so before."""
+    # A run that is collected ends in whatever context that happens.
+    with contextlib.suppress(ValueError):
+        _current.reset(token)
+
+
 def served_by(model: ModelIdentity) -> None:
     """For a wrapper around models: tell which model answers the call that is being made, so that it is the one priced.
 
@@ -314,12 +321,12 @@ def run_outcome(error: BaseException | None) -> str:
     """How a run ended, as the metric of the runs says it."""
     if error is None:
         return "completed"
-    if _is_cancellation(error):
+    if is_cancellation(error):
         return "cancelled"
     return "denied" if isinstance(error, BudgetExceededError) or _tripped_for_budget(error) else "failed"
 
 
-def _is_cancellation(error: BaseException | None) -> bool:
+def is_cancellation(error: BaseException | None) -> bool:
     """Whether a run was stopped from outside: cancelled, interrupted, or left by a loop that was closed."""
     return error is not None and not isinstance(error, Exception)
 
@@ -332,147 +339,6 @@ def _tripped_for_budget(error: BaseException) -> bool:
 
 
 def _release_reason(error: BaseException | None) -> str:
-    if _is_cancellation(error):
+    if is_cancellation(error):
         return "run_cancelled"
     return "guardrail" if isinstance(error, InputGuardrailTripwireTriggered) else "run_failed"
-
-
-class Bracketing:
-    """The wrapping of the SDK's runner; installed once, when the first hooks object is made."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._active: bool | None = None
-
-    def install(self) -> bool:
-        """Wrap the runner if that is not done yet; False, with one warning, where this SDK cannot be wrapped."""
-        with self._lock:
-            if self._active is None:
-                self._active = _wrap_runner()
-            return self._active
-
-
-BRACKETING = Bracketing()
-
-
-def _wrap_runner() -> bool:
-    try:
-        wrapt.wrap_function_wrapper("agents.run", "AgentRunner.run", _run)
-        wrapt.wrap_function_wrapper("agents.run", "AgentRunner.run_streamed", _run_streamed)
-    except (ImportError, AttributeError):
-        logger.warning(
-            "This version of openai-agents has no AgentRunner.run to wrap: a run that ends without its hooks leaves "
-            "its reservations to their TTL. Call release_pending() after a failure."
-        )
-        return False
-    return True
-
-
-async def _run(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = _begin(args, kwargs)
-    if scope is None:
-        return await wrapped(*args, **kwargs)
-    observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
-    token = _current.set(scope)
-    ending = RunEnding()
-    try:
-        with observer.attached():
-            result = await wrapped(*args, **kwargs)
-        ending = RunEnding.with_result(result)
-        return result
-    except BaseException as raised:
-        ending = RunEnding.with_error(raised)
-        raise
-    finally:
-        _leave(token)
-        if isinstance(ending.error, GeneratorExit):
-            _end_collected(scope, observer)
-        else:
-            scope.close(ending)
-            try:
-                # Who cancels does not wait: what is open settles in the background.
-                if not _is_cancellation(ending.error):
-                    await scope.settled()
-            finally:
-                _end(scope, observer, ending)
-
-
-def _run_streamed(wrapped: Any, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    scope = _begin(args, kwargs)
-    if scope is None:
-        return wrapped(*args, **kwargs)
-    observer = scope.hooks.observer.run(scope.run_id, _agent_name(args, kwargs))
-    token = _current.set(scope)
-    try:
-        with observer.attached():
-            result = wrapped(*args, **kwargs)
-    except BaseException as raised:
-        _end(scope, observer, RunEnding.with_error(raised))
-        raise
-    finally:
-        _current.reset(token)
-    collected = weakref.finalize(result.run_loop_task, _end_collected, scope, observer)
-    collected.atexit = False
-
-    def over(task: asyncio.Task[Any]) -> None:
-        collected.detach()
-        _end(scope, observer, RunEnding.with_result(result, _error_of(task)))
-
-    # The stream is over when its loop is, whether anybody reads it or not; a callback cannot wait.
-    result.run_loop_task.add_done_callback(over)
-    return result
-
-
-def _leave(token: Token[RunScope | None]) -> None:
-    # A run that is collected ends in whatever context that happens.
-    with contextlib.suppress(ValueError):
-        _current.reset(token)
-
-
-def _end(scope: RunScope, observer: RunObserver, ending: RunEnding) -> None:
-    scope.close(ending)
-    observer.ended(run_outcome(ending.error), scope.committed, len(scope.open_reservations()))
-
-
-def _end_collected(scope: RunScope, observer: RunObserver) -> None:
-    """End a run that never ended, since its event loop was closed under it: nothing refers to it any more.
-
-    The collector runs on any thread, between any two instructions; so the work is left to the background loop.
-    """
-    background.shared().call(_end, scope, observer, RunEnding(asyncio.CancelledError()))
-
-
-def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
-    """The scope of a run whose hooks are ours, or that has none and runs inside of one that has."""
-    around = _current.get()
-    hooks = governing_among(kwargs.get("hooks"))
-    if kwargs.get("hooks") is None and around is not None and not around.closed:
-        kwargs["hooks"] = hooks = around.hooks
-    if hooks is None:
-        return None
-    given = args[1] if len(args) > 1 else kwargs.get("input")
-    return RunScope(
-        hooks,
-        config=ModelConfig.of(kwargs.get("run_config")),
-        answered_before=len(getattr(given, "_model_responses", ())),
-    )
-
-
-def governing_among(hooks: object) -> GoverningHooks | None:
-    """The hooks that govern, in what a run was given, if there are any."""
-    if isinstance(hooks, HooksWithGoverning):
-        return hooks.governing
-    return hooks if isinstance(hooks, GoverningHooks) else None
-
-
-def _attribute(owner: object, name: str) -> Any:
-    return getattr(owner, name, None)
-
-
-def _agent_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    agent = args[0] if args else kwargs.get("starting_agent")
-    return str(getattr(agent, "name", "agent"))
-
-
-def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    return asyncio.CancelledError() if task.cancelled() else task.exception()

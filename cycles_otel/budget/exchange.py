@@ -14,7 +14,7 @@ from cycles_otel.budget.decision import unavailable_reason
 
 Method = Callable[..., Awaitable[CyclesResponse]]
 
-OPERATION_OF_METHOD = {
+OPERATIONS = {
     "create_reservation": "reserve",
     "commit_reservation": "commit",
     "release_reservation": "release",
@@ -22,8 +22,10 @@ OPERATION_OF_METHOD = {
     "decide": "decide",
     "create_event": "event",
     "get_balances": "balances",
+    "get_reservation": "get",
     "list_reservations": "list",
 }
+"""The methods of a ``runcycles`` client, and the operation of each."""
 
 
 def bounded_client(config: CyclesConfig, circuit: Circuit) -> AsyncCyclesClient:
@@ -33,7 +35,7 @@ def bounded_client(config: CyclesConfig, circuit: Circuit) -> AsyncCyclesClient:
     """
     client = AsyncCyclesClient(config)
     longest = config.connect_timeout + config.read_timeout
-    for name, operation in OPERATION_OF_METHOD.items():
+    for name, operation in OPERATIONS.items():
         setattr(client, name, _bounded(getattr(client, name), operation, longest, circuit))
     return client
 

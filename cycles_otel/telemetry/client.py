@@ -21,9 +21,10 @@ from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
 
+from cycles_otel.budget.exchange import OPERATIONS
 from cycles_otel.telemetry import amounts, semconv, spans
 from cycles_otel.telemetry.calling import Calling, current_calling
-from cycles_otel.telemetry.exchange import OPERATIONS, Endpoint, Reply, Request, read_reply
+from cycles_otel.telemetry.exchange import Endpoint, Reply, Request, read_reply
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
 from cycles_otel.telemetry.linking import links_to

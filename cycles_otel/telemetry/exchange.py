@@ -15,19 +15,6 @@ from cycles_otel.budget.decision import denial_reason, unavailable_reason
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.facts import Facts
 
-OPERATIONS = {
-    "create_reservation": "reserve",
-    "commit_reservation": "commit",
-    "release_reservation": "release",
-    "extend_reservation": "extend",
-    "decide": "decide",
-    "create_event": "event",
-    "get_balances": "balances",
-    "get_reservation": "get",
-    "list_reservations": "list",
-}
-"""The methods of a ``runcycles`` client, and the operation of each."""
-
 _ADMISSIONS = ("reserve", "decide")
 _ABOUT_RESERVATION = ("commit", "release", "extend", "get")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
