@@ -200,7 +200,7 @@ class RunScope:
 
     def leave_out(self, key: object, call: ToolCall, message: str) -> None:
         """A tool call is not carried out; its model reads the message instead of a result."""
-        call.reservation, call.disabled = None, message
+        call.disabled = message
         calls = self.tool_calls.setdefault(key, [])
         if not any(each is call for each in calls):
             calls.append(call)

@@ -43,6 +43,8 @@ class TestADeferredStep:
             server.inject(Fault("reserve", drop="after", times=4))
             server.fund(TENANT, 10_000, "TOKENS")
             await run
+            # What was lost is asked for again in the background, after growing pauses.
+            await until(lambda: not desk.ledger.active, seconds=30)
             assert await desk.charged() == (120, 0)
             assert len(desk.ledger.committed) == 1
             assert desk.ledger.budget(TENANT, "TOKENS").reserved == 0
