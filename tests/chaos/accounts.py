@@ -4,8 +4,8 @@
   capped. That holds for one that ran unenforced too (the life of its reservation says so): an event charges it later.
 - Two charges are right although nothing was used: a tool that was let start and was cancelled before its first line is
   charged, and so is an LLM call that was cut off, at its estimate, where ``unknown_spend`` says so.
-- No reservation is active once its lease and grace are over. One that no client knows of was granted by a reply that
-  the wire lost, and charges nothing.
+- No reservation is active once its lease and grace are over. One that nobody settled was granted by a reply that the
+  wire lost, and charges nothing.
 - The sums of the metrics equal the ledger, the settlements that they count equal the lives of the reservations, and
   every request on the wire has one CLIENT span; a span without a request belongs to one that could not be sent, or
   was given up before.
@@ -141,15 +141,26 @@ class Accounts:
     # --- What is held -----------------------------------------------------------------------------------------------
 
     def _wrong_reservations(self) -> Iterator[str]:
-        in_trouble = {passage.key for passage in self.wire if not passage.is_understood}
+        settled = {passage.path.split("/")[3] for passage in self.wire if passage.operation in ("commit", "release")}
+        in_trouble = {passage.key for passage in self.wire if not self._reached_the_client(passage)}
         for reservation in self.ledger.reservations:
+            name = reservation.action["name"]
             if reservation.status == "ACTIVE":
-                yield f"the reservation of {reservation.action['name']} is active"
-            if reservation.id not in self.granted:
-                if reservation.status == "COMMITTED":
-                    yield f"the reservation of {reservation.action['name']} was committed, and nobody knows of it"
-                if reservation.idempotency_key not in in_trouble:
-                    yield f"the grant of {reservation.action['name']} was lost without any trouble"
+                yield f"the reservation of {name} is active"
+            if reservation.status == "COMMITTED" and reservation.id not in self.granted:
+                yield f"the reservation of {name} was committed, and nobody was told that it was granted"
+            if reservation.id not in settled and reservation.idempotency_key not in in_trouble:
+                yield f"the reservation of {name} was granted without any trouble, and left to expire"
+
+    def _reached_the_client(self, passage: Passage) -> bool:
+        """Whether the client read the reply that the proxy sent; a slow machine may have made it give up."""
+        span = self.spans.get(passage.span_id)
+        return passage.is_understood and span is not None and semconv.HTTP_STATUS_CODE in attributes(span)
+
+    @cached_property
+    def spans(self) -> dict[str, ReadableSpan]:
+        """The CLIENT spans by their ids, as hexadecimal digits."""
+        return {f"{span_id(span):016x}": span for span in self.witness.client_spans}
 
     # --- What the metrics say ---------------------------------------------------------------------------------------
 
@@ -242,15 +253,14 @@ class Accounts:
     # --- What the spans say -----------------------------------------------------------------------------------------
 
     def _wrong_spans(self) -> Iterator[str]:
-        spans = {f"{span_id(span):016x}": span for span in self.witness.client_spans}
         observed = self._said(semconv.OPERATION_DURATION, "_count")
         if observed != len(self.witness.client_spans):
             yield f"{observed:g} calls are observed, {len(self.witness.client_spans)} have a span"
         on_the_wire = Counter(passage.span_id for passage in self.wire)
         for passage in self.wire:
-            if on_the_wire[passage.span_id] > 1 or passage.span_id not in spans:
+            if on_the_wire[passage.span_id] > 1 or passage.span_id not in self.spans:
                 yield f"{passage} has no span of its own"
-        for each, span in spans.items():
+        for each, span in self.spans.items():
             if each not in on_the_wire and not _was_not_sent(span):
                 yield f"the span {span.name} {attributes(span)} was no request on the wire"
 
