@@ -80,8 +80,8 @@ class Desk:
         return self.ledger.charged("TOKENS"), self.ledger.charged("RISK_POINTS")
 
     async def all_settled(self) -> None:
-        """Within a second no reservation is held."""
-        await until(lambda: not self.ledger.active)
+        """Soon, and before any lease with its grace (5 s) could be over, no reservation is held."""
+        await until(lambda: not self.ledger.active, seconds=4.0)
 
     async def no_heartbeat_is_left(self) -> None:
         """Nothing is held, and no heartbeat goes on; for hooks with a TTL of a second."""
@@ -94,7 +94,7 @@ class Desk:
         return {"hooks": self.hooks, "run_config": RunConfig(tracing_disabled=not self.tracing), **more}
 
 
-async def until(condition: Callable[[], bool], seconds: float = 1.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait until the condition holds; it is an error if it does not within the given time."""
     deadline = time.monotonic() + seconds
     while not condition():
