@@ -141,7 +141,10 @@ class Accounts:
     # --- What is held -----------------------------------------------------------------------------------------------
 
     def _wrong_reservations(self) -> Iterator[str]:
-        settled = {passage.path.split("/")[3] for passage in self.wire if passage.operation in ("commit", "release")}
+        tried = [
+            attributes(span) for span in self.witness.client_spans if span.name.startswith(("commit ", "release "))
+        ]
+        settled = {said.get(semconv.RESERVATION_ID) for said in tried}
         in_trouble = {passage.key for passage in self.wire if not self._reached_the_client(passage)}
         for reservation in self.ledger.reservations:
             name = reservation.action["name"]
@@ -150,7 +153,7 @@ class Accounts:
             if reservation.status == "COMMITTED" and reservation.id not in self.granted:
                 yield f"the reservation of {name} was committed, and nobody was told that it was granted"
             if reservation.id not in settled and reservation.idempotency_key not in in_trouble:
-                yield f"the reservation of {name} was granted without any trouble, and left to expire"
+                yield f"the reservation of {name} was granted and left to expire, its life is {self._outcome(name)}"
 
     def _reached_the_client(self, passage: Passage) -> bool:
         """Whether the client read the reply that the proxy sent; a slow machine may have made it give up."""
