@@ -7,6 +7,7 @@ step; a probe looks for the server instead. Its state belongs to one connection,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -72,6 +73,8 @@ class Circuit:
         loop = asyncio.get_running_loop()
         while self.is_open:
             next_probe = loop.time() + PROBE_INTERVAL
-            await self._probe()
+            # Whatever a probe runs into, the next one is sent: nothing else may ever close the circuit.
+            with contextlib.suppress(Exception):
+                await self._probe()
             if self.is_open:
                 await asyncio.sleep(max(next_probe - loop.time(), 0))

@@ -46,7 +46,7 @@ def _bounded(method: Method, operation: str, longest: float, circuit: Circuit) -
             response = await asyncio.wait_for(method(*args, **kwargs), longest)
         except (asyncio.TimeoutError, TimeoutError):
             response = CyclesResponse.transport_error(httpx.ReadTimeout(f"no whole reply within {longest:g} s"))
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the libraries below raise, it is no answer
             response = CyclesResponse.transport_error(error)
         circuit.heard(answered=unavailable_reason(operation, response) is None)
         return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cycles_otel.budget.circuit import UNANSWERED_IN_A_ROW
+from cycles_otel.budget.circuit import UNANSWERED_IN_A_ROW, Circuit
 from cycles_otel.budget.decision import Ruling
 from cycles_otel.budget.governor import Governor
 from cycles_otel.budget.policy import Policy
@@ -98,3 +98,19 @@ class TestClosing:
         await open_circuit(governor, server)
         await governor.aclose()
         assert diary.said("circuit") == [(True,), (False,)]
+
+
+async def test_a_probe_that_fails_in_whatever_way_does_not_end_the_search() -> None:
+    probes: list[str] = []
+
+    async def probe() -> None:
+        probes.append("sent")
+        if len(probes) == 1:
+            raise AssertionError("a fault of a library")
+        circuit.heard(answered=True)
+
+    circuit = Circuit(probe, lambda is_open: None)
+    for _ in range(UNANSWERED_IN_A_ROW):
+        circuit.heard(answered=False)
+    await until(lambda: not circuit.is_open)
+    assert len(probes) == 2
