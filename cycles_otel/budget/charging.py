@@ -1,8 +1,8 @@
 """Charging: a known spend becomes a commit, or the event that stands in for it, and leaves the journal after that.
 
-An event stands in where the reservation is gone, and where the commit is refused for good: only after the server has said
-that it did not take the commit. It has the commit's own key, so that the server takes it once however often it is sent.
-A reservation that still stands is given back after it.
+An event stands in where the reservation is gone, and where the commit is refused for good: only after the server has
+said that it did not take the commit. It has the commit's own key, so that the server takes it once however often it is
+sent. A reservation that still stands is given back after it.
 """
 
 from __future__ import annotations
