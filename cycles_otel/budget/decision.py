@@ -127,7 +127,7 @@ def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:
         return False
     body = response.body
     if not response.is_success:
-        return 400 <= response.status < 600 and isinstance(body.get("error"), str)
+        return 400 <= response.status < 600 and error_code(response) is not None
     if response.status != (_CREATED if operation == "event" else _OK):
         return False
     if operation == "reserve":
@@ -153,7 +153,7 @@ def body_of(response: CyclesResponse) -> Mapping[str, Any]:
 def error_code(response: CyclesResponse) -> str | None:
     """The protocol's code of an error reply, None where there is none."""
     code = body_of(response).get("error")
-    return code if isinstance(code, str) else None
+    return code if isinstance(code, str) and code else None
 
 
 def retry_after(response: CyclesResponse) -> float | None:

@@ -94,7 +94,7 @@ def main(commands: list[str]) -> None:
             del governor, reservation
             gc.collect()
         elif command == "await-no-thread":
-            wait_until(lambda: threading.active_count() == 1)
+            wait_until(lambda: gc.collect() >= 0 and threading.active_count() == 1)
         elif command == "close":
             asyncio.run(governor.aclose())
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from runcycles import CyclesResponse
 
@@ -44,6 +44,7 @@ def reply(status: int, body: Any) -> CyclesResponse:
 
 
 @given(operations, statuses, bodies, settings)
+@example("reserve", 409, {"error": ""}, {"fail_open": False})
 def test_any_reply_gives_a_verdict(operation: str, status: int, body: Any, given_settings: dict[str, Any]) -> None:
     verdict = judge(operation, reply(status, body), **given_settings)
     assert isinstance(verdict, Verdict)
@@ -63,7 +64,7 @@ def is_the_protocols(status: int, body: Any) -> bool:
         return False
     if 200 <= status < 300:
         return body.get("decision") in ("ALLOW", "ALLOW_WITH_CAPS", "DENY")
-    return 400 <= status < 500 and status != 429 and isinstance(body.get("error"), str)
+    return 400 <= status < 500 and status != 429 and isinstance(body.get("error"), str) and body["error"] != ""
 
 
 @given(operations, statuses, bodies)
@@ -73,7 +74,7 @@ def test_what_is_not_the_protocols_is_no_answer(operation: str, status: int, bod
         assert judge(operation, reply(status, body), fail_open=True).ruling is Ruling.GO_UNENFORCED
 
 
-@given(operations, st.integers(400, 499).filter(lambda status: status != 429), st.text(), st.booleans())
+@given(operations, st.integers(400, 499).filter(lambda status: status != 429), st.text(min_size=1), st.booleans())
 def test_an_error_of_the_protocol_never_lets_a_step_go(operation: str, status: int, code: str, fail_open: bool) -> None:
     verdict = judge(operation, reply(status, {"error": code, "message": "no"}), fail_open=fail_open)
     assert verdict.ruling in (Ruling.DENIED, Ruling.MISCONFIGURED)
