@@ -19,11 +19,14 @@ from cycles_otel.budget.decision import body_of, error_code
 from cycles_otel.budget.delivery import Delivery
 from cycles_otel.budget.journal import Journal, KnownSpend
 from cycles_otel.budget.observer import CallObserver
+from cycles_otel.budget.requests import without_overdraft
 
 logger = logging.getLogger("cycles_otel")
 
 COMMITTED, SETTLED_BY_EVENT, QUEUED, LOST = "committed", "settled_by_event", "queued", "lost"
+UNBUDGETED = "unbudgeted"
 RELEASE_TIMEOUT = 30.0
+_NO_BUDGET = ("NOT_FOUND", "UNIT_MISMATCH")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Claim:
     source: where its amount is from.
     release: the body of the release that follows where an event charges it, if there is a reservation to release.
     lane: claims of one lane are first sent in the order in which they came.
+    budgeted: whether a budget is known to exist, since something was reserved from it.
     """
 
     spend: KnownSpend
@@ -42,6 +46,7 @@ class Claim:
     source: str | None = None
     release: dict[str, Any] | None = None
     lane: str | None = None
+    budgeted: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,12 @@ class Charging:
             return None
         if response.is_success:
             return self._over(claim, Charged(SETTLED_BY_EVENT, response))
+        if _code(response) == "OVERDRAFT_LIMIT_EXCEEDED" and (capped := without_overdraft(claim.spend.charge)):
+            spend = replace(claim.spend, charge=capped)
+            self._journal.record(spend)
+            return await self._send_event(replace(claim, spend=spend))
+        if not claim.budgeted and _code(response) in _NO_BUDGET:
+            return self._over(claim, Charged(UNBUDGETED, response))
         # The record stays: what the server does not accept somebody may mend, and the next process tries again.
         return Charged(_lost(claim, _code(response)), response)
 
@@ -143,6 +154,7 @@ class Charging:
             pause=spend.pause,
             hold_off=hold_off,
             lane=claim.lane,
+            patient=operation == "event" and claim.budgeted,
         )
 
     def _over(self, claim: Claim, charged: Charged) -> Charged:

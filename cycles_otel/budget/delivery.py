@@ -17,6 +17,8 @@ from cycles_otel.budget.observer import CallObserver
 Send = Callable[[AsyncCyclesClient], Awaitable[CyclesResponse]]
 
 _MAY_BE_MENDED = (401, 403)
+_MAY_BE_MENDED_IN_TIME = (404, 409)
+_STAYS_REFUSED = ("IDEMPOTENCY_MISMATCH", "OVERDRAFT_LIMIT_EXCEEDED")
 
 
 class Delivery:
@@ -42,6 +44,7 @@ class Delivery:
         timeout: float | None = None,
         hold_off: Callable[[float], None] | None = None,
         lane: str | None = None,
+        patient: bool = False,
     ) -> CyclesResponse | None:
         """Send, and send again while the failure may pass; None where there was no answer in the end.
 
@@ -52,13 +55,14 @@ class Delivery:
         timeout: for how long to try, in s; without it, for as long as the process lives.
         hold_off: told for how long the server does not want to be asked again, in s.
         lane: first tries in one lane are made one after the other, in the order in which they were asked for.
+        patient: take a budget that is frozen, closed or gone for something that an operator may mend, too.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         await asyncio.sleep(pause)
         async with self._in_lane(lane):
             response = await self._try(operation, send, observer, 0, attributes)
         attempt, pause = 0, self._first_pause
-        while (lack := _passing_failure(operation, response)) is not None:
+        while (lack := _passing_failure(operation, response, patient)) is not None:
             demanded = retry_after(response) or 0.0
             if demanded and hold_off is not None:
                 hold_off(demanded)
@@ -97,8 +101,11 @@ class Delivery:
                 del self._lanes[lane]
 
 
-def _passing_failure(operation: str, response: CyclesResponse) -> str | None:
-    """The reason for which it is worth asking again: no answer, or a key that an operator may mend."""
+def _passing_failure(operation: str, response: CyclesResponse, patient: bool) -> str | None:
+    """The reason for which it is worth asking again: no answer, or a refusal that an operator may mend."""
+    code = error_code(response) or str(response.status)
     if response.status in _MAY_BE_MENDED:
-        return error_code(response) or str(response.status)
+        return code
+    if patient and response.status in _MAY_BE_MENDED_IN_TIME and code not in _STAYS_REFUSED:
+        return code
     return unavailable_reason(operation, response)

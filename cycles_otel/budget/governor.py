@@ -61,7 +61,7 @@ class Governor:
         self.policy = policy
         self.observer = observer
         self._connection = connection = Connection(config, observer, observe)
-        self.settlement = settlement = Settlement(connection, observer)
+        self.settlement = settlement = Settlement(connection, observer, policy.overage_policy)
         self._asking = asking = background.Outstanding()
         # A closure over the parts: what the end of this object calls must not keep it alive.
         # A reserve that nobody waits for any more is pending as well, and then what gives it back.

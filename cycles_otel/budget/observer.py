@@ -33,9 +33,10 @@ class CallObserver(Protocol):
         """The request is about to be sent again, for the ``attempt``-th time."""
 
     def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
-        """What this process used without a reservation, or another one left, is charged; the outcome as in ``settled``.
+        """What this process used without a reservation, or another one left, is charged.
 
-        ``charged`` is None where it is not known yet.
+        ``outcome`` is as in ``settled``, or unbudgeted where there is no budget to charge; ``charged`` is None where
+        it is not known yet.
         """
 
     def link(self) -> str | None:

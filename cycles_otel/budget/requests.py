@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runcycles import CommitOveragePolicy
+
 from cycles_otel.budget.policy import Policy
 from cycles_otel.budget.step import Step
 
@@ -51,13 +53,22 @@ def commit_body(step: Step, spend: Spend) -> dict[str, Any]:
     return body | _optional(metrics=spend.metrics, metadata=spend.metadata)
 
 
-def charge_body(step: Step, spend: Spend) -> dict[str, Any]:
+def charge_body(step: Step, spend: Spend, policy: CommitOveragePolicy) -> dict[str, Any]:
     """``POST /v1/events`` for a spend that no commit can charge; it keeps the key of the commit.
 
-    It never asks for REJECT: the spend is a fact, and what the budget cannot cover shows as uncharged.
+    It never asks for REJECT: the spend is a fact, and what the budget cannot cover shows as uncharged, or as debt.
     """
-    body = {**_what(step, "commit"), "actual": _actual(step, spend), "overage_policy": "ALLOW_IF_AVAILABLE"}
+    overdraft = policy is CommitOveragePolicy.ALLOW_WITH_OVERDRAFT
+    overage = policy if overdraft else CommitOveragePolicy.ALLOW_IF_AVAILABLE
+    body = {**_what(step, "commit"), "actual": _actual(step, spend), "overage_policy": overage.value}
     return body | _optional(metrics=spend.metrics, metadata=spend.metadata)
+
+
+def without_overdraft(charge: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The same charge of what the budget covers, without debt; None where it asked for no debt."""
+    if charge is None or charge.get("overage_policy") != CommitOveragePolicy.ALLOW_WITH_OVERDRAFT.value:
+        return None
+    return {**charge, "overage_policy": CommitOveragePolicy.ALLOW_IF_AVAILABLE.value}
 
 
 def event_body(step: Step) -> dict[str, Any]:

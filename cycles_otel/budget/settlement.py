@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from runcycles import CyclesResponse
+from runcycles import CommitOveragePolicy, CyclesResponse
 
 from cycles_otel.budget.background import Outstanding
 from cycles_otel.budget.charging import COMMITTED, QUEUED, Charged, Charging, Claim
@@ -35,8 +35,9 @@ _REPORT_INTERVAL = 1.0
 class Settlement:
     """Settles reservations and records events on the background loop, and knows what is still pending."""
 
-    def __init__(self, connection: Connection, observer: Observer) -> None:
+    def __init__(self, connection: Connection, observer: Observer, overage_policy: CommitOveragePolicy) -> None:
         self._connection = connection
+        self._overage_policy = overage_policy
         self._observer = observer
         self._delivery = Delivery(connection)
         self._charging = Charging(connection.journal, self._delivery)
@@ -93,7 +94,8 @@ class Settlement:
     async def _commit(self, reservation: Reservation, spend: Spend) -> str:
         _stop_heartbeat(reservation)
         step, observer = reservation.step, reservation.observer
-        known = KnownSpend(reservation.id, commit_body(step, spend), charge_body(step, spend), link=observer.link())
+        instead = charge_body(step, spend, self._overage_policy)
+        known = KnownSpend(reservation.id, commit_body(step, spend), instead, link=observer.link())
         release = release_body(step, "commit_refused")
         charged = await self._charged(Claim(known, observer, spend.source, release, lane=step.origin.run_id))
         otherwise_released = 0 if charged.outcome == COMMITTED else step.amount
@@ -107,8 +109,9 @@ class Settlement:
         return charged.outcome
 
     async def _charge(self, step: Step, spend: Spend, observer: CallObserver) -> str:
-        known = KnownSpend(step.key, None, charge_body(step, spend), link=observer.link())
-        charged = await self._charged(Claim(known, observer, spend.source, lane=step.origin.run_id))
+        known = KnownSpend(step.key, None, charge_body(step, spend, self._overage_policy), link=observer.link())
+        claim = Claim(known, observer, spend.source, lane=step.origin.run_id, budgeted=False)
+        charged = await self._charged(claim)
         amount = _charged_amount(charged, spend.amount)
         observer.charged(charged.outcome, actual=spend.amount, charged=amount, source=spend.source)
         return charged.outcome

@@ -64,8 +64,12 @@ class StepCalls:
 def count_charge(recorder: Recorder, facts: Facts, span: trace.Span, outcome: str, source: str | None) -> None:
     """Count a charge that belongs to no reservation of this process."""
     with recorder.contained("metrics", "the metrics of a charge"):
-        recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, (facts.kind, outcome, source or ""), Exemplar.of(span))
-    if outcome == semconv.LOST:
+        if outcome == semconv.UNBUDGETED:
+            recorder.metrics.record(semconv.UNBUDGETED_STEPS, 1, (facts.kind, facts.unit))
+        else:
+            labels = (facts.kind, outcome, source or "")
+            recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, labels, Exemplar.of(span))
+    if outcome in (semconv.LOST, semconv.UNBUDGETED):
         log.settlement_failed(facts, span, outcome)
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from runcycles import CommitOveragePolicy, Unit
 
 from cycles_otel.budget.governor import Governor
 from cycles_otel.budget.policy import Policy
 from cycles_otel.local import Fault, LocalCycles
 from tests.budget.conftest import MakeGovernor
 from tests.budget.desk import ALLOCATED, HTML, REJECT, Diary, keys, outcome, reserve, sent, step, until, used
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.json"))
+
 
 JSON = {"content-type": "application/json"}
 PASSING: dict[str, Callable[[str], Fault]] = {
@@ -113,6 +120,55 @@ class TestCommit:
         assert server.ledger().charged("TOKENS") == 40
         assert sent(server, "event") == []
         assert diary.facts("settled")[0]["charged"] == 0
+
+
+class TestChargesThatAreRefused:
+    async def test_one_of_a_frozen_budget_is_sent_again_until_an_operator_has_mended_that(
+        self, server: LocalCycles, governor: Governor
+    ) -> None:
+        reservation = await reserve(governor)
+        body = {"error": "NOT_FOUND", "message": "gone", "request_id": "r"}
+        server.inject(Fault("commit", status=404, body=body))
+        server.set_budget("tenant:acme", "TOKENS", status="FROZEN")
+        settlement = reservation.commit(used(40))
+        await until(lambda: len(sent(server, "event")) >= 2)
+        assert {request.status for request in sent(server, "event")} == {409}
+        server.set_budget("tenant:acme", "TOKENS", status="ACTIVE")
+        assert await outcome(settlement) == "settled_by_event"
+        assert len(set(keys(sent(server, "event")))) == 1
+        assert server.ledger().charged("TOKENS") == 40
+
+    @pytest.mark.parametrize(("limit", "charged", "debt"), [(500, 300, 200), (50, 100, 0)])
+    async def test_one_that_expired_becomes_debt_within_the_overdraft_and_else_what_the_budget_covers(
+        self, server: LocalCycles, make_governor: MakeGovernor, limit: int, charged: int, debt: int
+    ) -> None:
+        server.set_budget("tenant:acme", "TOKENS", allocated=100, overdraft_limit=limit)
+        policy = Policy(overage_policy=CommitOveragePolicy.ALLOW_WITH_OVERDRAFT)
+        reservation = await reserve(make_governor(policy), 60)
+        server.inject(Fault("commit", status=410))
+        server.set_budget("tenant:acme", "TOKENS", reserved=0)
+        assert await outcome(reservation.commit(used(300))) == "settled_by_event"
+        budget = server.ledger().budget("tenant:acme", "TOKENS")
+        assert (budget.spent + budget.debt, budget.debt) == (charged, debt)
+
+    async def test_one_without_any_budget_is_counted_and_not_kept(
+        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary, tmp_path: Path
+    ) -> None:
+        governor = make_governor(journal_enabled=True, journal_dir=str(tmp_path))
+        points = step(5, unit=Unit.RISK_POINTS)
+        assert await outcome(governor.charge(points, used(5))) == "unbudgeted"
+        assert diary.said("charged") == [("unbudgeted",)]
+        assert files(tmp_path) == []
+
+    async def test_one_that_is_refused_for_good_is_told_and_kept_for_whoever_mends_it(
+        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary, tmp_path: Path
+    ) -> None:
+        governor = make_governor(journal_enabled=True, journal_dir=str(tmp_path))
+        body = {"error": "INVALID_REQUEST", "message": "no", "request_id": "r"}
+        server.inject(Fault("event", status=400, body=body))
+        assert await outcome(governor.charge(step(), used(5))) == "lost"
+        assert diary.said("charged") == [("lost",)]
+        assert len(files(tmp_path)) == 1
 
 
 class TestRelease:

@@ -261,7 +261,7 @@ class TestHosted:
         assert witness.total(semconv.HOSTED_CALLS) == 1
 
     async def test_a_streamed_answer_tells_of_them_too(self, server: LocalCycles, make_hooks: MakeHooks) -> None:
-        hooks = make_hooks()
+        hooks = make_hooks(config=server.config("acme"))
         step = ModelStep.stream([completed(web_search(), DONE)])
         async for _ in Runner.run_streamed(agent(PricedModel(step)), "hello", hooks=hooks).stream_events():
             pass

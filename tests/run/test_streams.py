@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 from agents import RunResultStreaming, function_tool
 
+from cycles_otel import CyclesRunHooks
 from cycles_otel.local import Hold, LocalCycles
-from tests.run.desk import Desk, Gate, agent, calls, cancelled, hooks_of, says, until
+from tests.run.desk import ESTIMATE, Desk, Gate, agent, calls, cancelled, hooks_of, says, until
 
 
 @function_tool
@@ -175,8 +176,9 @@ class TestLoopThatEnds:
         asyncio.run(lasting_desk.no_heartbeat_is_left())
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-    def test_a_loop_is_closed_under_a_reserve(self, lasting_desk: Desk, streamed: bool) -> None:
-        lasting_desk.streamed = streamed
+    def test_a_loop_is_closed_under_a_reserve(self, server: LocalCycles, streamed: bool) -> None:
+        hooks = CyclesRunHooks(config=server.config(), llm_unit="TOKENS", llm_estimate=ESTIMATE)
+        lasting_desk = Desk(server, hooks, streamed)
 
         async def start(hold: Hold) -> None:
             clerk = agent(says(1))
@@ -189,8 +191,8 @@ class TestLoopThatEnds:
             loop.set_exception_handler(lambda *_: None)
             loop.run_until_complete(start(hold))
             loop.close()
-        asyncio.run(until(lambda: gc.collect() >= 0 and bool(lasting_desk.ledger.released), seconds=10))
-        asyncio.run(lasting_desk.no_heartbeat_is_left())
+        asyncio.run(until(lambda: gc.collect() >= 0 and bool(lasting_desk.ledger.released), seconds=20))
+        asyncio.run(hooks.aclose())
 
 
 async def _read(result: RunResultStreaming) -> None:

@@ -1,0 +1,3 @@
+from tests.run.conftest import desk, server
+
+__all__ = ["desk", "server"]
