@@ -122,6 +122,37 @@ class TestCommit:
         assert diary.facts("settled")[0]["charged"] == 0
 
 
+class TestOrder:
+    async def test_the_commits_of_a_run_are_sent_in_the_order_in_which_its_steps_ended(
+        self, server: LocalCycles, governor: Governor
+    ) -> None:
+        admitted = [(await governor.reserve(step(run_id="run-1"))).admitted for _ in range(3)]
+        of_another_run = (await governor.reserve(step(run_id="run-2"))).admitted
+        with server.hold("commit") as held:
+            settlements = [each.commit(used(10 + number)) for number, each in enumerate(admitted) if each is not None]
+            await held.arrived()
+            assert of_another_run is not None
+            settlements.append(of_another_run.commit(used(99)))
+            await until(lambda: len(sent(server, "commit")) == 2)
+            await asyncio.sleep(0.1)  # Time enough for the others, if they did not wait for the first.
+            assert [request.body["actual"]["amount"] for request in sent(server, "commit")] == [10, 99]
+        for settlement in settlements:
+            assert await outcome(settlement) == "committed"
+        amounts = [request.body["actual"]["amount"] for request in sent(server, "commit")]
+        assert [amount for amount in amounts if amount != 99] == [10, 11, 12]
+
+    async def test_one_that_has_to_be_sent_again_does_not_keep_the_next(
+        self, server: LocalCycles, make_governor: MakeGovernor
+    ) -> None:
+        governor = make_governor(retry_initial_delay=30)
+        first, second = [(await governor.reserve(step(run_id="run-1"))).admitted for _ in range(2)]
+        assert first is not None
+        assert second is not None
+        server.inject(Fault("commit", status=500))
+        first.commit(used(10))
+        assert await outcome(second.commit(used(11))) == "committed"
+
+
 class TestChargesThatAreRefused:
     async def test_one_of_a_frozen_budget_is_sent_again_until_an_operator_has_mended_that(
         self, server: LocalCycles, governor: Governor

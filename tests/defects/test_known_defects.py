@@ -71,7 +71,7 @@ async def test_parallel_agents_as_tools_do_not_swap_their_commits(desk: Desk) ->
         await gate.reached.wait()
     gates[1].opened.set()  # The second is back first.
     await until(lambda: desk.ledger.charged("TOKENS") == 50 + 222, seconds=10)
-    assert len(desk.ledger.active) == 3  # The first inner call, and both calls of the tool.
+    assert "llm.completion" in {each.action["kind"] for each in desk.ledger.active}  # The first inner call.
     gates[0].opened.set()
     await running
     assert sorted(each.charged or 0 for each in desk.ledger.committed if each.unit == "TOKENS") == [50, 60, 111, 222]
