@@ -90,7 +90,8 @@ class Running:
 def running(*arguments: str) -> Iterator[Running]:
     """``cycles-otel`` with these arguments, killed at the end of the block, or when it takes too long."""
     command: Sequence[str] = [sys.executable, "-m", "cycles_otel", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_interrupts) as process:
         guard = threading.Timer(BOUND, process.kill)
         guard.start()
         try:
@@ -98,3 +99,8 @@ def running(*arguments: str) -> Iterator[Running]:
         finally:
             guard.cancel()
             process.kill()
+
+
+def _heed_interrupts() -> None:
+    """As in a terminal: what a shell starts in the background ignores Ctrl-C, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
