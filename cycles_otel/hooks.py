@@ -59,7 +59,7 @@ from cycles_otel.pricing.spend import LlmSpend
 from cycles_otel.refusal import denial
 from cycles_otel.run import GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
 from cycles_otel.telemetry import Recorder
-from cycles_otel.tools import ToolRiskConfig, ToolRiskMap, tool_risk_map
+from cycles_otel.tools import DEFAULT_ACTION_KIND, ToolRiskConfig, ToolRiskMap, tool_risk_map
 
 SubjectOf = Callable[[Any], Mapping[str, str]]
 
@@ -363,7 +363,7 @@ class CyclesRunHooks(GoverningHooks):
             self.observer.hosted(origin, number)
             if risk.risk_points:
                 subject = step.subject.with_levels(toolset=name)
-                action = Action(risk.action_kind or "tool.invoke", name)
+                action = Action(risk.action_kind or DEFAULT_ACTION_KIND, name)
                 metadata = {"hosted": True, "calls": number}
                 charge = Step(subject, action, Unit.RISK_POINTS, risk.risk_points * number, origin, metadata=metadata)
                 settlement = self._governor.charge(charge, Spend(charge.amount, "risk_points"))
@@ -413,7 +413,7 @@ class CyclesRunHooks(GoverningHooks):
         risk = self._risk.of(tool.name)
         return Step(
             self._subject_for(context, agent).with_levels(toolset=tool.name),
-            Action(risk.action_kind or "tool.invoke", tool.name),
+            Action(risk.action_kind or DEFAULT_ACTION_KIND, tool.name),
             Unit.RISK_POINTS,
             risk.risk_points,
             Origin(

@@ -8,6 +8,7 @@ sent. A reservation that still stands is given back after it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -95,8 +96,11 @@ class Charging:
             return None
         if response.is_success:
             return self._over(claim, Charged(COMMITTED, response))
-        if _code(response) == "RESERVATION_FINALIZED" or claim.spend.charge is None:
+        if _code(response) == "RESERVATION_FINALIZED":
             return self._over(claim, Charged(_lost(claim, _code(response)), response))
+        if claim.spend.charge is None:
+            # A record of the client library may name no event: it stays, as that library keeps it.
+            return Charged(_lost(claim, _code(response)), response)
         return await self._charge_instead(claim, reservation_stands=response.status != 410)
 
     async def _charge_instead(self, claim: Claim, *, reservation_stands: bool) -> Charged | None:
@@ -104,7 +108,9 @@ class Charging:
         self._journal.record(spend)
         charged = await self._send_event(replace(claim, spend=spend))
         if charged is not None and charged.in_ledger and reservation_stands and claim.release is not None:
-            await self.give_back(spend.id, claim.release, claim.observer)
+            # The spend is charged: a release that is cut off leaves the hold to its lease, and changes nothing of that.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.give_back(spend.id, claim.release, claim.observer)
         return charged
 
     async def _send_event(self, claim: Claim) -> Charged | None:

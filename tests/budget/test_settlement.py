@@ -122,6 +122,22 @@ class TestCommit:
         assert diary.facts("settled")[0]["charged"] == 0
 
 
+class TestCutOff:
+    async def test_a_release_that_is_cut_off_after_the_charge_does_not_make_that_a_queued_one(
+        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary, tmp_path: Path
+    ) -> None:
+        journal = {"journal_enabled": True, "journal_dir": str(tmp_path), "retry_flush_timeout": 0}
+        governor = make_governor(REJECT, **journal)
+        reservation = await reserve(governor)
+        with server.hold("release") as held:
+            reservation.commit(used(140))
+            await held.arrived()
+            await governor.aclose()
+            await until(lambda: bool(diary.outcomes))
+        assert diary.outcomes == ["settled_by_event"]
+        assert files(tmp_path) == []
+
+
 class TestOrder:
     async def test_the_commits_of_a_run_are_sent_in_the_order_in_which_its_steps_ended(
         self, server: LocalCycles, governor: Governor
