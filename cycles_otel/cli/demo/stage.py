@@ -84,7 +84,9 @@ def _keep_to_itself() -> None:
     agents.set_trace_processors([])
     os.environ.pop("OTEL_SDK_DISABLED", None)
     os.environ.setdefault("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "3")
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    # A request that Ctrl-C cuts off is no news either; what matters of one shows in the figures.
+    for library in ("opentelemetry", "runcycles"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _telemetry(recorder: Recorder, otlp: str | None) -> Telemetry:
