@@ -112,13 +112,18 @@ def denial_reason(response: CyclesResponse, operation: str) -> str | None:
         return None
     body, code = body_of(response), error_code(response)
     if response.is_success:
-        return str(body.get("reason_code") or "DENIED") if body.get("decision") == "DENY" else None
+        return reason_given(body) if body.get("decision") == "DENY" else None
     if response.status in (401, 403):
         said = f"{code} {body.get('message')}"
         return next((state for state in _TENANT_STATES if state in said), None)
     if response.status == 404:
         return NO_BUDGET
     return code if response.status == 409 and code not in _NOT_A_DENIAL else None
+
+
+def reason_given(denial: Mapping[str, Any]) -> str:
+    """The reason code of a denial with status 200, which need not give one."""
+    return str(denial.get("reason_code") or "DENIED")
 
 
 def is_protocol_reply(operation: str, response: CyclesResponse) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 FIELDS = ("tenant", "workspace", "app", "workflow", "agent", "toolset")
@@ -32,7 +32,7 @@ class Subject:
 
     def to_body(self) -> dict[str, Any]:
         """The subject as the protocol's JSON: only the levels that have a value."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def is_subject_value(value: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from cycles_otel.telemetry import semconv
@@ -10,7 +9,6 @@ from cycles_otel.telemetry.exchange import Reply, Request
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts, amount_in, unit_in
 from cycles_otel.telemetry.recorder import Recorder
-from cycles_otel.telemetry.reservations import Held
 from cycles_otel.telemetry.schema import Metric
 
 
@@ -32,7 +30,7 @@ def _count_decision(
         reply.decision or "",
         reply.reason_code or "",
         facts.kind,
-        recorder.subject_label("tenant", facts.tenant),
+        facts.subject_labels(recorder.subject_levels)[0],
         facts.agent,
         "true" if request.is_dry_run else "false",
     )
@@ -45,23 +43,18 @@ def _count_denied(recorder: Recorder, request: Request, facts: Facts) -> None:
 
 
 def _reserved(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -> None:
-    reservation_id = reply.body.get("reservation_id")
-    if request.is_dry_run or not isinstance(reservation_id, str):
-        return
-    _add_from(recorder, semconv.AMOUNT_RESERVED_TOTAL, reply.body, "reserved", facts)
-    recorder.reservations.hold(reservation_id, Held(facts, lease_end(reply.body)))
+    if not request.is_dry_run:
+        _add_from(recorder, semconv.AMOUNT_RESERVED_TOTAL, reply.body, "reserved", facts)
 
 
 def _committed(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -> None:
     _add_from(recorder, semconv.AMOUNT_COMMITTED_TOTAL, reply.body, "charged", facts)
     _add_from(recorder, semconv.AMOUNT_RELEASED_TOTAL, reply.body, "released", facts)
     _add_uncharged(recorder, request, reply, facts)
-    recorder.reservations.settle(request.reservation_id)
 
 
 def _released(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -> None:
     _add_from(recorder, semconv.AMOUNT_RELEASED_TOTAL, reply.body, "released", facts)
-    recorder.reservations.settle(request.reservation_id)
 
 
 def _applied(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -> None:
@@ -74,12 +67,6 @@ def _applied(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -
 
 
 _LEDGER_CHANGES = {"reserve": _reserved, "commit": _committed, "release": _released, "event": _applied}
-
-
-def lease_end(body: Mapping[str, object]) -> float | None:
-    """When the lease in this reply ends, on the monotonic clock, in s."""
-    remaining = body.get("remaining_ttl_ms")
-    return time.monotonic() + remaining / 1000 if isinstance(remaining, int) else None
 
 
 def _add_uncharged(recorder: Recorder, request: Request, reply: Reply, facts: Facts) -> None:
@@ -95,6 +82,6 @@ def _add_from(recorder: Recorder, metric: Metric, body: Mapping[str, object], na
 
 
 def _add(recorder: Recorder, metric: Metric, amount: int, unit: str, facts: Facts) -> None:
-    levels = (recorder.subject_label(level, facts.subject.get(level, "")) for level in ("workspace", "app", "workflow"))
-    tenant = recorder.subject_label("tenant", facts.tenant)
-    recorder.metrics.record(metric, amount, (unit, facts.kind, tenant, facts.agent, facts.name, *levels))
+    tenant, workspace, app, workflow = facts.subject_labels(recorder.subject_levels)
+    labels = (unit, facts.kind, tenant, facts.agent, facts.name, workspace, app, workflow)
+    recorder.metrics.record(metric, amount, labels)

@@ -10,11 +10,14 @@ from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.bounded import BoundedMap
 from cycles_otel.telemetry.facts import amount_in, unit_in
 from cycles_otel.telemetry.metrics import Metrics
+from cycles_otel.telemetry.schema import Metric
 
 REMEMBERED = 10_000
-_LEFT_OUT_AT_ZERO = ("debt", "overdraft_limit", "over_limit")
+_OVER_LIMIT = "over_limit"
+_LEFT_OUT_AT_ZERO = ("debt", "overdraft_limit")
 _TENANT = "tenant:"
-_Scope = tuple[str, str]
+_Budget = tuple[str, str]
+"""A scope path and a unit."""
 
 
 class Balances:
@@ -31,7 +34,7 @@ class Balances:
     def __init__(self, metrics: Metrics, subject_label: Callable[[str, str], str]) -> None:
         self._metrics = metrics
         self._subject_label = subject_label
-        self._seen: BoundedMap[_Scope, dict[str, int]] = BoundedMap(REMEMBERED)
+        self._seen: BoundedMap[_Budget, _Seen] = BoundedMap(REMEMBERED)
 
     def seen(self, body: Mapping[str, Any]) -> None:
         """Take the balances of a reply."""
@@ -42,25 +45,56 @@ class Balances:
 
     def remaining(self, scope_path: str, unit: str) -> int | None:
         """What was left in this scope when it was last seen."""
-        return (self._seen.get((scope_path, unit)) or {}).get("remaining")
+        seen = self._seen.get((scope_path, unit))
+        return None if seen is None else seen.remaining
 
     def _take(self, balance: Mapping[str, Any]) -> None:
         path, unit = balance.get("scope_path"), unit_in(balance, "remaining") or unit_in(balance, "allocated")
         if not isinstance(path, str) or not unit:
             return
-        fields = {name: value for name in semconv.BUDGETS if (value := amount_in(balance, name)) is not None}
-        if isinstance(balance.get("is_over_limit"), bool):
-            fields["over_limit"] = int(balance["is_over_limit"])
-        earlier = self._seen.get((path, unit)) or {}
-        fields = {name: 0 for name in _LEFT_OUT_AT_ZERO if name in earlier} | fields
-        self._seen.put((path, unit), fields)
-        self._show(fields, (path, self._tenant(path), unit))
-
-    def _show(self, fields: Mapping[str, int], labels: tuple[str, ...]) -> None:
-        for name, value in fields.items():
-            self._metrics.record(semconv.BUDGETS.get(name, semconv.BUDGET_OVER_LIMIT), value, labels)
-        self._metrics.record(semconv.BUDGET_OBSERVED, time.time(), labels)
+        seen = self._seen.get((path, unit))
+        if seen is None:
+            seen = _Seen((path, self._tenant(path), unit))
+            self._seen.put((path, unit), seen)
+        record, labels = self._metrics.record, seen.labels
+        for gauge, value in seen.update(balance):
+            record(gauge, value, labels)
+        record(semconv.BUDGET_OBSERVED, time.time(), labels)
 
     def _tenant(self, scope_path: str) -> str:
         first = scope_path.split("/", 1)[0]
         return self._subject_label("tenant", first.removeprefix(_TENANT)) if first.startswith(_TENANT) else ""
+
+
+class _Seen:
+    """What was seen of one budget.
+
+    Parameters
+    ----------
+    labels: of its gauges.
+    """
+
+    __slots__ = ("_left_out_at_zero", "labels", "remaining")
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self.labels = labels
+        self.remaining: int | None = None
+        self._left_out_at_zero: set[str] = set()
+
+    def update(self, balance: Mapping[str, Any]) -> list[tuple[Metric, int]]:
+        """What to show of the balance: gauges with their values."""
+        self.remaining = amount_in(balance, "remaining")
+        shown = []
+        for name, gauge in semconv.BUDGETS.items():
+            value = amount_in(balance, name)
+            if value is None and name in self._left_out_at_zero:
+                value = 0
+            if value is not None:
+                shown.append((gauge, value))
+                if name in _LEFT_OUT_AT_ZERO:
+                    self._left_out_at_zero.add(name)
+        flag = balance.get("is_over_limit")
+        if isinstance(flag, bool) or _OVER_LIMIT in self._left_out_at_zero:
+            shown.append((semconv.BUDGET_OVER_LIMIT, int(flag is True)))
+            self._left_out_at_zero.add(_OVER_LIMIT)
+        return shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -11,29 +10,46 @@ V = TypeVar("V")
 
 
 class BoundedMap(Generic[K, V]):
-    """A thread-safe mapping of at most ``limit`` entries: a further one drops the oldest."""
+    """A thread-safe mapping that keeps the newest ``limit`` entries at least, and twice as many at most.
+
+    Entries live in two generations: when the young one is full it becomes the old one, and the old one is forgotten.
+    That keeps each access as cheap as one of a dictionary, which stands on the path of every request.
+    """
+
+    __slots__ = ("_limit", "_lock", "_old", "_young")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value, or None."""
-        return self._entries.get(key)
+        value = self._young.get(key)
+        return self._old.get(key) if value is None else value
 
     def put(self, key: K, value: V) -> None:
         """Store the value as the newest."""
-        with self._lock:
-            self._entries.pop(key, None)
-            self._entries[key] = value
-            if len(self._entries) > self._limit:
-                self._entries.popitem(last=False)
+        young = self._young
+        young[key] = value
+        if len(young) >= self._limit:
+            self._age(young)
 
     def pop(self, key: K) -> V | None:
         """Forget the key, and return what it had."""
+        older = self._old.pop(key, None)
+        return self._young.pop(key, older)
+
+    def clear(self) -> None:
+        """Forget everything."""
         with self._lock:
-            return self._entries.pop(key, None)
+            self._young, self._old = {}, {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._young.keys() | self._old.keys())
+
+    def _age(self, full: dict[K, V]) -> None:
+        with self._lock:
+            if self._young is full:
+                self._old, self._young = full, {}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.context import Context
 
 from cycles_otel.telemetry.facts import Facts
 
+_NONE: Mapping[str, Any] = {}
 
-@dataclass(frozen=True)
+
 class Calling:
     """Stands around one HTTP request: ``with calling: await client.commit_reservation(...)``.
 
@@ -24,18 +24,29 @@ class Calling:
     link: the trace that its span is linked to, as a ``traceparent``.
     """
 
-    facts: Facts
-    context: Context
-    attempt: int = 0
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    link: str | None = None
-    _tokens: list[Token[Calling | None]] = field(default_factory=list, init=False, compare=False)
+    __slots__ = ("_token", "attempt", "attributes", "context", "facts", "link")
+
+    def __init__(
+        self,
+        facts: Facts,
+        context: Context,
+        attempt: int = 0,
+        attributes: Mapping[str, Any] = _NONE,
+        link: str | None = None,
+    ) -> None:
+        self.facts = facts
+        self.context = context
+        self.attempt = attempt
+        self.attributes = attributes
+        self.link = link
+        self._token: Token[Calling | None] | None = None
 
     def __enter__(self) -> None:
-        self._tokens.append(_current.set(self))
+        self._token = _current.set(self)
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._tokens.pop())
+        if self._token is not None:
+            _current.reset(self._token)
 
 
 _current: ContextVar[Calling | None] = ContextVar("cycles_otel_calling", default=None)

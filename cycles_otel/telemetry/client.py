@@ -23,17 +23,18 @@ from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
 
 from cycles_otel.budget.exchange import OPERATIONS
 from cycles_otel.telemetry import amounts, semconv, spans
-from cycles_otel.telemetry.calling import Calling, current_calling
+from cycles_otel.telemetry.calling import current_calling
 from cycles_otel.telemetry.exchange import Endpoint, Reply, Request, read_reply
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
 from cycles_otel.telemetry.linking import links_to
 from cycles_otel.telemetry.recorder import Recorder, default_recorder
-from cycles_otel.telemetry.reservations import Tries
+from cycles_otel.telemetry.reservations import Tries, lease_end
 
 AnyClient = TypeVar("AnyClient", CyclesClient, AsyncCyclesClient)
 
 _MARK = "_cycles_otel_recorder"
+_UNKNOWN = Facts()
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -47,41 +48,50 @@ def observe_client(client: AnyClient, recorder: Recorder | None = None) -> AnyCl
     recorder = recorder or default_recorder()
     vars(client)[_MARK] = recorder
     asynchronous = isinstance(client, AsyncCyclesClient)
-    endpoint = Endpoint.of(client._config.base_url)
+    observed = _Observed(recorder, Endpoint.of(client._config.base_url))
+    observing: Callable[..., Any] = _observing_async if asynchronous else _observing
     for name, operation in OPERATIONS.items():
-        begin = functools.partial(ApiCall, recorder, endpoint, operation)
-        observed = (_observed_async if asynchronous else _observed)(getattr(client, name), begin, recorder)
-        setattr(client, name, observed)
+        setattr(client, name, observing(getattr(client, name), observed, operation))
     client._http.event_hooks["request"].append(_async_propagation(recorder) if asynchronous else _propagation(recorder))
     return client
+
+
+class _Observed:
+    """What all calls of one client share: where they are recorded, and the places at which that can fail."""
+
+    __slots__ = ("count", "end", "endpoint", "read_reply", "read_request", "recorder", "start")
+
+    def __init__(self, recorder: Recorder, endpoint: Endpoint) -> None:
+        self.recorder = recorder
+        self.endpoint = endpoint
+        self.read_request = recorder.contained("traces", "the reading of a request")
+        self.start = recorder.contained("traces", "the start of a call")
+        self.read_reply = recorder.contained("traces", "the reading of a reply")
+        self.count = recorder.contained("metrics", "the metrics of a call")
+        self.end = recorder.contained("traces", "the end of a call")
 
 
 class ApiCall:
     """One API call, as a context around the client's method; the method's ``response`` is handed in before the end."""
 
-    __slots__ = ("_facts", "_recorder", "_request", "_span", "_started", "_token", "_tries", "response")
+    __slots__ = ("_calling", "_facts", "_observed", "_request", "_span", "_started", "_token", "_tries", "response")
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        endpoint: Endpoint,
-        operation: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
+    def __init__(self, observed: _Observed, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.response: CyclesResponse | None = None
-        self._recorder = recorder
+        self._observed = observed
+        self._calling = current_calling()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
-        self._facts = Facts()
-        self._request = Request(operation, endpoint, None, {})
-        self._tries = Tries()
-        with recorder.contained("traces", "the reading of a request"):
-            self._request = Request.of_call(operation, endpoint, args, kwargs)
-            self._tries = recorder.replays.tries(self._request)
+        self._facts = _UNKNOWN
+        self._tries: Tries | None = None
+        request = None
+        with observed.read_request:
+            request = Request.of_call(operation, observed.endpoint, args, kwargs)
+            self._tries = observed.recorder.replays.tries(request)
+        self._request = request or Request(operation, observed.endpoint, None, {})
 
     def __enter__(self) -> ApiCall:
-        with self._recorder.contained("traces", "the start of a call"):
+        with self._observed.start:
             self._start()
         self._started = time.perf_counter()
         return self
@@ -92,32 +102,34 @@ class ApiCall:
         elapsed = time.perf_counter() - self._started
         if self._token is not None:
             context.detach(self._token)
-        reply = Reply()
-        with self._recorder.contained("traces", "the reading of a reply"):
+        reply = None
+        with self._observed.read_reply:
             reply = self._read(error)
-        with self._recorder.contained("metrics", "the metrics of a call"):
+        reply = reply or Reply()
+        with self._observed.count:
             self._count(reply, elapsed)
-        with self._recorder.contained("traces", "the end of a call"):
+        with self._observed.end:
             spans.end(self._span, self._request, reply, self._lease_left(reply))
 
     def _start(self) -> None:
-        calling, request = current_calling(), self._request
-        self._facts = self._known_facts(calling)
-        resent = calling.attempt if calling is not None else self._tries.sent
-        self._tries.sent += 1
-        parent = calling.context if calling is not None else context.get_current()
-        if not self._recorder.traces:
+        calling, request, recorder = self._calling, self._request, self._observed.recorder
+        self._facts = self._known_facts()
+        tries = self._tries or Tries()
+        resent = calling.attempt if calling is not None else tries.sent
+        tries.sent += 1
+        if not recorder.traces:
             return
+        parent = calling.context if calling is not None else context.get_current()
         attributes = spans.start_attributes(request, self._facts, calling, resent)
         name = spans.span_name(semconv.OPERATION_SPANS[request.operation], self._facts.kind)
         links = links_to(calling.link) if calling is not None and calling.link else None
-        self._span = self._recorder.start_span(name, SpanKind.CLIENT, parent, attributes, links)
+        self._span = recorder.start_span(name, SpanKind.CLIENT, parent, attributes, links)
         self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
 
-    def _known_facts(self, calling: Calling | None) -> Facts:
-        if calling is not None:
-            return calling.facts
-        held = self._recorder.reservations.get(self._request.reservation_id)
+    def _known_facts(self) -> Facts:
+        if self._calling is not None:
+            return self._calling.facts
+        held = self._observed.recorder.reservations.get(self._request.reservation_id)
         return held.facts if held is not None else self._request.facts
 
     def _read(self, error: BaseException | None) -> Reply:
@@ -126,54 +138,60 @@ class ApiCall:
         return Reply(error_type=semconv.ERROR_OTHER) if isinstance(error, Exception) else Reply()
 
     def _count(self, reply: Reply, elapsed: float) -> None:
-        exemplar, recorder = Exemplar.of(self._span), self._recorder
+        recorder = self._observed.recorder
+        exemplar = Exemplar.of(self._span)
         labels = (self._request.operation, reply.decision or "", reply.error_type or "")
         recorder.metrics.record(semconv.OPERATION_DURATION, elapsed, labels, exemplar)
-        if self.response is None or self._tries.answered:
+        if self.response is None or (self._tries is not None and self._tries.answered):
             return
-        self._tries.answered = self._request.is_remembered_with(reply)
+        if self._tries is not None:
+            self._tries.answered = self._request.is_remembered_with(reply)
         facts = self._facts
         if not facts.subject and reply.tenant:
             facts = Facts({"tenant": reply.tenant})
-        amounts.count(recorder, self._request, reply, facts, exemplar)
+        if recorder.metrics.is_routed:
+            amounts.count(recorder, self._request, reply, facts, exemplar)
         if reply.error_type is None:
+            recorder.reservations.follow(self._request, reply, facts)
             recorder.balances.seen(reply.body)
 
     def _lease_left(self, reply: Reply) -> float | None:
         """How much of the lease was left when a heartbeat was acknowledged, which begins the next lease."""
-        held = self._recorder.reservations.get(self._request.reservation_id)
-        if self._request.operation != "extend" or held is None or not reply.worked:
+        if self._request.operation != "extend" or not reply.worked:
             return None
-        ended, held.lease_ends = held.lease_ends, amounts.lease_end(reply.body)
+        held = self._observed.recorder.reservations.get(self._request.reservation_id)
+        if held is None:
+            return None
+        ended, held.lease_ends = held.lease_ends, lease_end(reply.body)
         return None if ended is None else ended - time.monotonic()
 
 
-def _observed(
-    method: Callable[..., CyclesResponse], begin: Callable[..., ApiCall], recorder: Recorder
+def _observing(
+    method: Callable[..., CyclesResponse], observed: _Observed, operation: str
 ) -> Callable[..., CyclesResponse]:
     @functools.wraps(method)
-    def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
-        if recorder.is_idle:
+    def call(*args: Any, **kwargs: Any) -> CyclesResponse:
+        if observed.recorder.is_idle:
             return method(*args, **kwargs)
-        with begin(args, kwargs) as call:
-            call.response = method(*args, **kwargs)
-        return call.response
+        with ApiCall(observed, operation, args, kwargs) as api_call:
+            api_call.response = method(*args, **kwargs)
+        return api_call.response
 
-    return observed
+    return call
 
 
-def _observed_async(
-    method: Callable[..., Awaitable[CyclesResponse]], begin: Callable[..., ApiCall], recorder: Recorder
+def _observing_async(
+    method: Callable[..., Awaitable[CyclesResponse]], observed: _Observed, operation: str
 ) -> Callable[..., Awaitable[CyclesResponse]]:
     @functools.wraps(method)
-    async def observed(*args: Any, **kwargs: Any) -> CyclesResponse:
-        if recorder.is_idle:
+    async def call(*args: Any, **kwargs: Any) -> CyclesResponse:
+        if observed.recorder.is_idle:
             return await method(*args, **kwargs)
-        with begin(args, kwargs) as call:
-            call.response = await method(*args, **kwargs)
-        return call.response
+        with ApiCall(observed, operation, args, kwargs) as api_call:
+            api_call.response = await method(*args, **kwargs)
+        return api_call.response
 
-    return observed
+    return call
 
 
 def _without_baggage(current: Context) -> Context:

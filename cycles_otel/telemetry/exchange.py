@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 from runcycles import CyclesResponse
 
-from cycles_otel.budget.decision import denial_reason, unavailable_reason
+from cycles_otel.budget.decision import (
+    body_of,
+    denial_reason,
+    error_code,
+    is_protocol_reply,
+    reason_given,
+    unavailable_reason,
+)
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.facts import Facts
 
 _ADMISSIONS = ("reserve", "decide")
 _ABOUT_RESERVATION = ("commit", "release", "extend", "get")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The server that a client talks to."""
+    """The server that a client talks to.
+
+    Parameters
+    ----------
+    attributes: what a span says of it.
+    """
 
     base_url: str
-    address: str
-    port: int | None
+    attributes: Mapping[str, Any]
 
     @classmethod
     def of(cls, base_url: str) -> Endpoint:
         """The endpoint at this address."""
         parts = urlsplit(base_url)
-        return cls(base_url, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme))
+        known = {
+            semconv.SERVER_ADDRESS: parts.hostname or "",
+            semconv.SERVER_PORT: parts.port or _DEFAULT_PORTS.get(parts.scheme),
+        }
+        return cls(base_url, {key: value for key, value in known.items() if value is not None})
 
 
-@dataclass(frozen=True)
 class Request:
     """What is asked.
 
@@ -44,28 +58,28 @@ class Request:
     body: the request's JSON; empty for a GET.
     """
 
-    operation: str
-    endpoint: Endpoint
-    reservation_id: str | None
-    body: Mapping[str, Any]
+    __slots__ = ("_facts", "body", "endpoint", "idempotency_key", "operation", "reservation_id")
+
+    def __init__(self, operation: str, endpoint: Endpoint, reservation_id: str | None, body: Mapping[str, Any]) -> None:
+        self.operation = operation
+        self.endpoint = endpoint
+        self.reservation_id = reservation_id
+        self.body = body
+        key = body.get("idempotency_key")
+        self.idempotency_key: str | None = key if isinstance(key, str) else None
+        self._facts: Facts | None = None
 
     @classmethod
     def of_call(cls, operation: str, endpoint: Endpoint, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request:
         """The request that a client's method makes of these arguments."""
-        positional = list(args)
         reservation_id = None
         if operation in _ABOUT_RESERVATION:
-            reservation_id = positional.pop(0) if positional else kwargs.get("reservation_id")
-        body = positional[0] if positional else kwargs.get("request")
+            reservation_id = args[0] if args else kwargs.get("reservation_id")
+            args = args[1:]
+        body = args[0] if args else kwargs.get("request")
         if isinstance(body, BaseModel):
             body = body.model_dump(mode="json", exclude_none=True)
         return cls(operation, endpoint, reservation_id, body if isinstance(body, dict) else {})
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """The key of the operation, the same in each retry."""
-        key = self.body.get("idempotency_key")
-        return key if isinstance(key, str) else None
 
     @property
     def is_dry_run(self) -> bool:
@@ -74,33 +88,57 @@ class Request:
 
     def is_remembered_with(self, reply: Reply) -> bool:
         """Whether the server repeats this reply when it is asked again with the same key."""
-        denied_live = self.operation == "reserve" and reply.decision == semconv.DENY and not self.is_dry_run
+        denied_live = reply.decision == semconv.DENY and self.operation == "reserve" and not self.is_dry_run
         return self.idempotency_key is not None and reply.error_type is None and not denied_live
 
-    @cached_property
+    @property
     def facts(self) -> Facts:
         """Who pays for what, as far as the request says so."""
-        return Facts.of_body(self.body)
+        if self._facts is None:
+            self._facts = Facts.of_body(self.body)
+        return self._facts
 
 
-@dataclass(frozen=True)
 class Reply:
     """What came back.
 
     Parameters
     ----------
+    response: as the client returned it; None where nothing came back.
     decision: ALLOW, ALLOW_WITH_CAPS or DENY, of a reserve or a decide.
     reason_code: why it is a DENY.
     error_type: why the call failed; None where it worked, and a denial is a call that worked.
     """
 
-    status: int | None = None
-    request_id: str | None = None
-    tenant: str = ""
-    body: Mapping[str, Any] = field(default_factory=dict)
-    decision: str | None = None
-    reason_code: str | None = None
-    error_type: str | None = None
+    __slots__ = ("_response", "body", "decision", "error_type", "reason_code")
+
+    def __init__(
+        self,
+        response: CyclesResponse | None = None,
+        decision: str | None = None,
+        reason_code: str | None = None,
+        error_type: str | None = None,
+    ) -> None:
+        self._response = response
+        self.body: Mapping[str, Any] = _NOTHING if response is None else body_of(response)
+        self.decision = decision
+        self.reason_code = reason_code
+        self.error_type = error_type
+
+    @property
+    def status(self) -> int | None:
+        """The status of HTTP; None where none came."""
+        return self._response.status if self._response is not None and self._response.status > 0 else None
+
+    @property
+    def request_id(self) -> str | None:
+        """How the server calls this request in its own logs."""
+        return self._response.request_id if self._response is not None else None
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the key of the request belongs to."""
+        return (self._response.cycles_tenant or "") if self._response is not None else ""
 
     @property
     def worked(self) -> bool:
@@ -110,32 +148,26 @@ class Reply:
 
 def read_reply(request: Request, response: CyclesResponse) -> Reply:
     """What the response says, by the protocol."""
-    denial = denial_reason(response, request.operation)
-    error_type = None if denial is not None else _error_type(request, response)
-    body = response.body if isinstance(response.body, dict) else {}
-    return Reply(
-        response.status if response.status > 0 else None,
-        response.request_id,
-        response.cycles_tenant or "",
-        body,
-        semconv.DENY if denial is not None else _granted(request, body, error_type),
-        denial,
-        error_type,
-    )
-
-
-def _granted(request: Request, body: Mapping[str, Any], error_type: str | None) -> str | None:
-    if request.operation not in _ADMISSIONS or error_type is not None:
-        return None
-    return str(body["decision"])
-
-
-def _error_type(request: Request, response: CyclesResponse) -> str | None:
-    lack = unavailable_reason(request.operation, response)
-    if lack is not None:
-        return lack
-    body = response.body or {}
+    operation = request.operation
     if not response.is_success:
-        return str(body.get("error") or response.status)
-    granted = request.operation != "reserve" or request.is_dry_run or isinstance(body.get("reservation_id"), str)
-    return None if granted else semconv.ERROR_OTHER
+        denial = denial_reason(response, operation)
+        if denial is not None:
+            return Reply(response, semconv.DENY, denial)
+        return Reply(response, error_type=_failure(operation, response))
+    if not is_protocol_reply(operation, response):
+        return Reply(response, error_type=semconv.ERROR_OTHER)
+    return _admission(request, response) if operation in _ADMISSIONS else Reply(response)
+
+
+def _admission(request: Request, response: CyclesResponse) -> Reply:
+    body = body_of(response)
+    decision = body["decision"]
+    if decision == semconv.DENY:
+        return Reply(response, decision, reason_given(body))
+    if request.operation == "reserve" and not request.is_dry_run and not isinstance(body.get("reservation_id"), str):
+        return Reply(response, error_type=semconv.ERROR_OTHER)
+    return Reply(response, decision)
+
+
+def _failure(operation: str, response: CyclesResponse) -> str:
+    return unavailable_reason(operation, response) or error_code(response) or str(response.status)

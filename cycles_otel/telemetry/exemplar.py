@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, format_span_id, format_trace_id, set_span_in_context
 
@@ -11,8 +9,12 @@ from opentelemetry.trace import Span, format_span_id, format_trace_id, set_span_
 class Exemplar:
     """A sampled span, as the example of what a measurement counts."""
 
+    __slots__ = ("_context", "_labels", "_span")
+
     def __init__(self, span: Span) -> None:
         self._span = span
+        self._labels: dict[str, str] | None = None
+        self._context: Context | None = None
 
     @staticmethod
     def of(span: Span | None) -> Exemplar | None:
@@ -22,13 +24,17 @@ class Exemplar:
         context = span.get_span_context()
         return Exemplar(span) if context.is_valid and context.trace_flags.sampled else None
 
-    @cached_property
+    @property
     def labels(self) -> dict[str, str]:
         """The ids as the labels of an OpenMetrics exemplar."""
-        context = self._span.get_span_context()
-        return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+        if self._labels is None:
+            ids = self._span.get_span_context()
+            self._labels = {"trace_id": format_trace_id(ids.trace_id), "span_id": format_span_id(ids.span_id)}
+        return self._labels
 
-    @cached_property
+    @property
     def context(self) -> Context:
         """The context from which an OpenTelemetry instrument takes its exemplar."""
-        return set_span_in_context(self._span, Context())
+        if self._context is None:
+            self._context = set_span_in_context(self._span, Context())
+        return self._context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +10,11 @@ from cycles_otel.budget.step import Origin, Step
 from cycles_otel.telemetry import semconv
 
 Attributes = dict[str, Any]
+SWITCHABLE_LEVELS = ("tenant", "workspace", "app", "workflow")
+"""The levels of the subject that can stand on metrics."""
+_NO_ORIGIN = Origin()
 
 
-@dataclass(frozen=True)
 class Facts:
     """Facts of one step, from the step itself or from the body of a bare client's request.
 
@@ -22,12 +23,22 @@ class Facts:
     estimate: the amount that was asked for, in ``unit``; None for an event.
     """
 
-    subject: Mapping[str, str] = field(default_factory=dict)
-    kind: str = ""
-    name: str = ""
-    unit: str = ""
-    estimate: int | None = None
-    origin: Origin = field(default_factory=Origin)
+    def __init__(
+        self,
+        subject: Mapping[str, str] | None = None,
+        kind: str = "",
+        name: str = "",
+        unit: str = "",
+        estimate: int | None = None,
+        origin: Origin = _NO_ORIGIN,
+    ) -> None:
+        self.subject: Mapping[str, str] = {} if subject is None else subject
+        self.kind = kind
+        self.name = name
+        self.unit = unit
+        self.estimate = estimate
+        self.origin = origin
+        self._labels: tuple[frozenset[str], tuple[str, ...]] | None = None
 
     @classmethod
     def of_step(cls, step: Step) -> Facts:
@@ -55,6 +66,13 @@ class Facts:
         """The tenant of the subject."""
         return self.subject.get("tenant", "")
 
+    def subject_labels(self, shown: frozenset[str]) -> tuple[str, ...]:
+        """The labels of tenant, workspace, app and workflow: "" for one without a value, or not among ``shown``."""
+        if self._labels is None or self._labels[0] is not shown:
+            labels = tuple(self.subject.get(level, "") if level in shown else "" for level in SWITCHABLE_LEVELS)
+            self._labels = shown, labels
+        return self._labels[1]
+
     @cached_property
     def attributes(self) -> Attributes:
         """What the spans of the step say of it: action, subject, origin."""
@@ -68,7 +86,8 @@ class Facts:
             semconv.TOOL_CALL_ID: origin.tool_call_id,
             semconv.RUN_ID: origin.run_id,
         }
-        said.update((semconv.SUBJECT_LEVELS[level], value) for level, value in self.subject.items())
+        for level, value in self.subject.items():
+            said[semconv.SUBJECT_LEVELS[level]] = value
         return {key: value for key, value in said.items() if value}
 
     @cached_property
@@ -85,7 +104,8 @@ def caps_attributes(caps: Mapping[str, Any]) -> Attributes:
 
 def amount_in(body: Mapping[str, Any], name: str) -> int | None:
     """The whole number of the amount called ``name``; None where there is none."""
-    amount = _object(body, name).get("amount")
+    value = body.get(name)
+    amount = value.get("amount") if isinstance(value, dict) else None
     return amount if isinstance(amount, int) else None
 
 

@@ -17,6 +17,7 @@ from cycles_otel.telemetry.backends import Backend
 from cycles_otel.telemetry.balances import Balances
 from cycles_otel.telemetry.cardinality import MAX_SERIES, MAX_VALUES, CardinalityGuard
 from cycles_otel.telemetry.errors import TelemetrySetupError
+from cycles_otel.telemetry.facts import SWITCHABLE_LEVELS
 from cycles_otel.telemetry.faults import Contained, Faults
 from cycles_otel.telemetry.metrics import Metrics
 from cycles_otel.telemetry.reservations import Replays, Reservations
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 METRICS_VARIABLE = "CYCLES_OTEL_METRICS"
 ROUTES = ("prometheus", "otlp", "both", "none")
-SWITCHABLE_LEVELS = ("tenant", "workspace", "app", "workflow")
 
 
 class Recorder:
@@ -63,6 +63,7 @@ class Recorder:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
+        self._traces = tracer_provider is not None
         self.show_on_metrics(subject_labels)
         self._places: dict[tuple[str, str], Contained] = {}
         self.metrics = Metrics(CardinalityGuard(max_values, max_series))
@@ -86,18 +87,19 @@ class Recorder:
 
     def show_on_metrics(self, subject_labels: Collection[str]) -> None:
         """Let these levels of the subject stand on metrics from now on (see the parameter of the class)."""
-        self._subject_labels = _checked_levels(subject_labels)
+        self.subject_levels = _checked_levels(subject_labels)
 
     def subject_label(self, level: str, value: str) -> str:
         """The value of a subject's level as a label: "" where the level does not stand on metrics."""
-        return value if level in self._subject_labels else ""
+        return value if level in self.subject_levels else ""
 
     @property
     def traces(self) -> bool:
         """Whether anybody set up tracing; where nobody did, attributes need not be put together."""
-        return self.tracer_provider is not None or not isinstance(
-            trace.get_tracer_provider(), trace.ProxyTracerProvider
-        )
+        if not self._traces:
+            # A provider that was set stays set.
+            self._traces = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        return self._traces
 
     @property
     def is_idle(self) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cycles_otel.telemetry.bounded import BoundedMap
-from cycles_otel.telemetry.exchange import Request
+from cycles_otel.telemetry.exchange import Reply, Request
 from cycles_otel.telemetry.facts import Facts
 
 REMEMBERED = 10_000
 
 
-@dataclass
+@dataclass(slots=True)
 class Held:
     """A reservation that this process made.
 
@@ -24,7 +26,7 @@ class Held:
     lease_ends: float | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Tries:
     """How often a request was sent with one idempotency key, and whether a reply to it was counted."""
 
@@ -46,10 +48,14 @@ class Reservations:
         """The reservation; None where another process made it, or it is settled."""
         return None if reservation_id is None else self._held.get(reservation_id)
 
-    def settle(self, reservation_id: str | None) -> None:
-        """Forget a reservation that is settled."""
-        if reservation_id is not None:
-            self._held.pop(reservation_id)
+    def follow(self, request: Request, reply: Reply, facts: Facts) -> None:
+        """Remember the reservation that a reply grants, and forget one that it settles."""
+        if request.operation == "reserve":
+            granted = reply.body.get("reservation_id")
+            if isinstance(granted, str) and not request.is_dry_run:
+                self.hold(granted, Held(facts, lease_end(reply.body)))
+        elif request.operation in ("commit", "release") and request.reservation_id is not None:
+            self._held.pop(request.reservation_id)
 
 
 class Replays:
@@ -69,3 +75,9 @@ class Replays:
             known = Tries()
             self._tries.put(key, known)
         return known
+
+
+def lease_end(body: Mapping[str, object]) -> float | None:
+    """When the lease in this reply ends, on the monotonic clock, in s."""
+    remaining = body.get("remaining_ttl_ms")
+    return time.monotonic() + remaining / 1000 if isinstance(remaining, int) else None
