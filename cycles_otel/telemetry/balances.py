@@ -48,6 +48,13 @@ class Balances:
         seen = self._seen.get((scope_path, unit))
         return None if seen is None else seen.remaining
 
+    def forget(self, scope_path: str, unit: str) -> None:
+        """Let the gauges of this budget disappear, until it is seen again."""
+        self._seen.pop((scope_path, unit))
+        labels = (scope_path, self._tenant(scope_path), unit)
+        for metric in (*semconv.BUDGETS.values(), semconv.BUDGET_OVER_LIMIT, semconv.BUDGET_OBSERVED):
+            self._metrics.forget(metric, labels)
+
     def _take(self, balance: Mapping[str, Any]) -> None:
         path, unit = balance.get("scope_path"), unit_in(balance, "remaining") or unit_in(balance, "allocated")
         if not isinstance(path, str) or not unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.schema import Metric
@@ -23,7 +24,7 @@ class CardinalityGuard:
     def __init__(self, max_values: int = MAX_VALUES, max_series: int = MAX_SERIES) -> None:
         self._max_values = max_values
         self._max_series = max_series
-        self._values: dict[str, set[str]] = {}
+        self._uses: dict[str, Counter[str]] = {}
         self._series: dict[str, set[tuple[str, ...]]] = {}
         self._lock = threading.Lock()
 
@@ -33,22 +34,33 @@ class CardinalityGuard:
             known = self._series.setdefault(metric.name, set())
             if values in known:
                 return values
-            folded = tuple(map(self._admit_value, metric.attributes, values))
-            if folded not in known and len(known) >= self._max_series:
+            folded = tuple(map(self._told_apart, metric.attributes, values))
+            if folded in known:
+                return folded
+            if len(known) >= self._max_series:
                 return tuple(map(_fold, metric.attributes, values))
             known.add(folded)
+            for key, value in zip(metric.attributes, folded, strict=False):
+                self._uses.setdefault(key, Counter())[value] += 1
             return folded
 
-    def _admit_value(self, key: str, value: str) -> str:
+    def forget(self, metric: Metric, values: tuple[str, ...]) -> None:
+        """Make room for others: this series is gone, and so is each value that no other series has."""
+        with self._lock:
+            known = self._series.get(metric.name, set())
+            if values not in known:
+                return
+            known.remove(values)
+            for key, value in zip(metric.attributes, values, strict=False):
+                self._uses[key][value] -= 1
+                if not self._uses[key][value]:
+                    del self._uses[key][value]
+
+    def _told_apart(self, key: str, value: str) -> str:
         if key not in semconv.FREE_TEXT or not value:
             return value
-        known = self._values.setdefault(key, set())
-        if value in known:
-            return value
-        if len(known) >= self._max_values:
-            return semconv.OTHER
-        known.add(value)
-        return value
+        uses = self._uses.get(key, ())
+        return value if value in uses or len(uses) < self._max_values else semconv.OTHER
 
 
 def _fold(key: str, value: str) -> str:

@@ -40,6 +40,18 @@ class Metrics:
         for take in self._bind(metric, labels) if series is None else series:
             take(value, exemplar)
 
+    def forget(self, metric: Metric, labels: tuple[str, ...]) -> None:
+        """Let a series of a gauge disappear until it is set again; one that is not shown is passed over.
+
+        Where a back end cannot take it out (``prometheus_client`` in multiprocess mode), it keeps its last value and
+        its place in the guard.
+        """
+        if self._series[metric.name].pop(labels, None) is None:
+            return
+        gone = [backend.forget(metric, labels) for backend in self._backends]
+        if all(gone):
+            self._guard.forget(metric, labels)
+
     def _bind(self, metric: Metric, labels: tuple[str, ...]) -> tuple[Series, ...]:
         admitted = self._guard.admit(metric, labels)
         if admitted != labels:

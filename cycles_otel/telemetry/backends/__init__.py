@@ -17,3 +17,6 @@ class Backend(Protocol):
 
     def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
         """The series of ``metric`` with these label values (in the order of its attributes; "" is no label)."""
+
+    def forget(self, metric: Metric, values: tuple[str, ...]) -> bool:
+        """Show this series of a gauge no more, until it is set again; False where it can only be left as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,14 @@ class PrometheusBackend:
         if metric.kind is Kind.HISTOGRAM:
             return _counting(child.observe, self._one_process)
         return _plain(child.set if metric.kind is Kind.GAUGE else child.inc)
+
+    def forget(self, metric: Metric, values: tuple[str, ...]) -> bool:
+        # The files of the multiprocess mode have no way to take a series out, nor has a gauge without labels.
+        if not self._one_process or not values or metric.kind is not Kind.GAUGE:
+            return False
+        with suppress(KeyError):
+            _instrument(self._registry, metric).remove(*values)
+        return True
 
 
 def _counting(method: Any, exemplars: bool) -> Series:
