@@ -218,6 +218,9 @@ class Tape:
 
         return series
 
+    def forget(self, metric: Metric, values: tuple[str, ...]) -> bool:
+        raise AssertionError("a step forgets nothing")
+
 
 class Floor:
     """What a step records, repeated by hand: raw spans with their attributes, and bound instruments."""

@@ -48,6 +48,10 @@ class Balances:
         seen = self._seen.get((scope_path, unit))
         return None if seen is None else seen.remaining
 
+    def relabel(self) -> None:
+        """Label the gauges anew from now on, since other levels of the subject stand on metrics."""
+        self._seen.clear()
+
     def forget(self, scope_path: str, unit: str) -> None:
         """Let the gauges of this budget disappear, until it is seen again."""
         self._seen.pop((scope_path, unit))

@@ -83,12 +83,13 @@ class ApiCall:
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
         self._facts = _UNKNOWN
-        self._tries: Tries | None = None
-        request = None
+        request = tries = None
         with observed.read_request:
             request = Request.of_call(operation, observed.endpoint, args, kwargs)
-            self._tries = observed.recorder.replays.tries(request)
+            self._facts = self._known_facts(request)
+            tries = observed.recorder.replays.tries(request, self._facts.tenant)
         self._request = request or Request(operation, observed.endpoint, None, {})
+        self._tries = tries or Tries()
 
     def __enter__(self) -> ApiCall:
         with self._observed.start:
@@ -113,10 +114,8 @@ class ApiCall:
 
     def _start(self) -> None:
         calling, request, recorder = self._calling, self._request, self._observed.recorder
-        self._facts = self._known_facts()
-        tries = self._tries or Tries()
-        resent = calling.attempt if calling is not None else tries.sent
-        tries.sent += 1
+        resent = calling.attempt if calling is not None else self._tries.sent
+        self._tries.sent += 1
         if not recorder.traces:
             return
         parent = calling.context if calling is not None else context.get_current()
@@ -126,11 +125,11 @@ class ApiCall:
         self._span = recorder.start_span(name, SpanKind.CLIENT, parent, attributes, links)
         self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
 
-    def _known_facts(self) -> Facts:
+    def _known_facts(self, request: Request) -> Facts:
         if self._calling is not None:
             return self._calling.facts
-        held = self._observed.recorder.reservations.get(self._request.reservation_id)
-        return held.facts if held is not None else self._request.facts
+        held = self._observed.recorder.reservations.get(request.reservation_id)
+        return held.facts if held is not None else Facts.of_body(request.body)
 
     def _read(self, error: BaseException | None) -> Reply:
         if self.response is not None:
@@ -142,10 +141,9 @@ class ApiCall:
         exemplar = Exemplar.of(self._span)
         labels = (self._request.operation, reply.decision or "", reply.error_type or "")
         recorder.metrics.record(semconv.OPERATION_DURATION, elapsed, labels, exemplar)
-        if self.response is None or (self._tries is not None and self._tries.answered):
+        if self.response is None or self._tries.answered:
             return
-        if self._tries is not None:
-            self._tries.answered = self._request.is_remembered_with(reply)
+        self._tries.answered = self._request.is_remembered_with(reply)
         facts = self._facts
         if not facts.subject and reply.tenant:
             facts = Facts({"tenant": reply.tenant})

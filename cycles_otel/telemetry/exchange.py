@@ -19,7 +19,6 @@ from cycles_otel.budget.decision import (
     unavailable_reason,
 )
 from cycles_otel.telemetry import semconv
-from cycles_otel.telemetry.facts import Facts
 
 _ADMISSIONS = ("reserve", "decide")
 _ABOUT_RESERVATION = ("commit", "release", "extend", "get")
@@ -58,7 +57,7 @@ class Request:
     body: the request's JSON; empty for a GET.
     """
 
-    __slots__ = ("_facts", "body", "endpoint", "idempotency_key", "operation", "reservation_id")
+    __slots__ = ("body", "endpoint", "idempotency_key", "operation", "reservation_id")
 
     def __init__(self, operation: str, endpoint: Endpoint, reservation_id: str | None, body: Mapping[str, Any]) -> None:
         self.operation = operation
@@ -67,7 +66,6 @@ class Request:
         self.body = body
         key = body.get("idempotency_key")
         self.idempotency_key: str | None = key if isinstance(key, str) else None
-        self._facts: Facts | None = None
 
     @classmethod
     def of_call(cls, operation: str, endpoint: Endpoint, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Request:
@@ -90,13 +88,6 @@ class Request:
         """Whether the server repeats this reply when it is asked again with the same key."""
         denied_live = reply.decision == semconv.DENY and self.operation == "reserve" and not self.is_dry_run
         return self.idempotency_key is not None and reply.error_type is None and not denied_live
-
-    @property
-    def facts(self) -> Facts:
-        """Who pays for what, as far as the request says so."""
-        if self._facts is None:
-            self._facts = Facts.of_body(self.body)
-        return self._facts
 
 
 class Reply:

@@ -111,7 +111,9 @@ def amount_in(body: Mapping[str, Any], name: str) -> int | None:
 
 def unit_in(body: Mapping[str, Any], name: str) -> str:
     """The unit of the amount called ``name``, "" where there is none."""
-    return _text(_object(body, name), "unit")
+    value = body.get(name)
+    unit = value.get("unit") if isinstance(value, dict) else None
+    return _plain(unit) if isinstance(unit, str) else ""
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -121,4 +123,9 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
-    return str(getattr(value, "value", value)) if isinstance(value, str) else ""
+    return _plain(value) if isinstance(value, str) else ""
+
+
+def _plain(text: str) -> str:
+    """A member of an enumeration of strings as the string that it is."""
+    return text if type(text) is str else str(getattr(text, "value", text))

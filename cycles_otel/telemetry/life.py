@@ -21,6 +21,8 @@ from cycles_otel.telemetry.recorder import Recorder
 from cycles_otel.telemetry.schema import Metric
 from cycles_otel.telemetry.spans import span_name
 
+_NOTHING: Attributes = {}
+
 
 def call_facts(attributes: Mapping[str, Any]) -> Attributes:
     """A caller's facts by their full keys; what the table does not know stays off the span."""
@@ -86,21 +88,28 @@ class ReservationLife:
         self._ended = False
         self._granted_at: float | None = None
         self._usage: Attributes = {}
-        self._context = context.get_current()
+        self._said: Attributes = {}
         self._span: trace.Span = trace.INVALID_SPAN
-        with recorder.contained("traces", "the start of a reservation"):
-            self._start()
+        self._exemplar: Exemplar | None = None
+        self._metrics = recorder.contained("metrics", "the metrics of a reservation")
+        self._context = context.get_current()
+        if recorder.traces:
+            with recorder.contained("traces", "the start of a reservation"):
+                self._start()
 
     def _start(self) -> None:
-        attributes = self._facts.attributes | self._facts.estimate_attributes if self._recorder.traces else None
+        attributes = {**self._facts.attributes, **self._facts.estimate_attributes}
         name = span_name(semconv.RESERVATION_SPAN, self._facts.kind)
         self._span = self._recorder.start_span(name, SpanKind.INTERNAL, self._context, attributes)
         self._context = trace.set_span_in_context(self._span, self._context)
+        self._exemplar = Exemplar.of(self._span)
 
     def calling(self, operation: str, attempt: int = 0, **attributes: Any) -> AbstractContextManager[None]:
         """Around one HTTP request; a commit and an event carry the usage that was reported before."""
-        usage = self._usage if operation in ("commit", "event") else {}
-        return Calling(self._facts, self._context, attempt, usage | call_facts(attributes))
+        said = call_facts(attributes) if attributes else _NOTHING
+        if self._usage and operation in ("commit", "event"):
+            said = {**self._usage, **said}
+        return Calling(self._facts, self._context, attempt, said)
 
     def granted(self, reservation_id: str, amount: int, *, capped: Mapping[str, Any] | None) -> None:
         """The budget is held."""
@@ -109,7 +118,7 @@ class ReservationLife:
                 return
             self._granted_at = time.monotonic()
         self._record(semconv.RESERVATIONS_ACTIVE, 1, (self._facts.kind,))
-        self._say({semconv.RESERVATION_ID: reservation_id})
+        self._said[semconv.RESERVATION_ID] = reservation_id
         self._caps_applied(capped)
 
     def denied(self, reason_code: str, *, scope: str | None = None) -> None:
@@ -121,7 +130,7 @@ class ReservationLife:
 
     def policy_applied(self, reason_code: str, policy: str, *, model: str | None = None) -> None:
         """What is done about a denial."""
-        tenant = self._recorder.subject_label("tenant", self._facts.tenant)
+        tenant = self._facts.subject_labels(self._recorder.subject_levels)[0]
         labels = (self._facts.kind, reason_code, tenant, self._facts.agent, policy)
         self._record(semconv.DENIALS, 1, labels)
         if policy != semconv.RAISE:
@@ -193,7 +202,7 @@ class ReservationLife:
             }
         )
         self._usage = {**self._usage, **said}
-        self._say(said)
+        self._said.update(said)
 
     def price_unknown(self, model: str) -> None:
         """No price is known for the model."""
@@ -225,11 +234,11 @@ class ReservationLife:
         exceeded = actual is not None and actual > estimate
         if not self._end(outcome, final, event=(semconv.EVENT_OVERAGE, overage) if exceeded else None):
             return
-        kind, exemplar = self._facts.kind, Exemplar.of(self._span)
-        self._record(semconv.SETTLEMENT_COUNT, 1, (kind, outcome, source or ""), exemplar)
+        kind = self._facts.kind
+        self._record(semconv.SETTLEMENT_COUNT, 1, (kind, outcome, source or ""))
         # An estimate that is charged for want of anything better says nothing about how good it was.
         if actual is not None and estimate > 0 and source != semconv.SOURCE_ESTIMATE:
-            self._record(semconv.ESTIMATE_RATIO, actual / estimate, (kind, self._facts.unit), exemplar)
+            self._record(semconv.ESTIMATE_RATIO, actual / estimate, (kind, self._facts.unit))
         if outcome in (semconv.LOST, semconv.EXPIRED):
             log.settlement_failed(self._facts, self._span, outcome)
 
@@ -248,40 +257,40 @@ class ReservationLife:
             self._ended = True
         if event is not None:
             self._event(*event)
-        self._say({semconv.RESERVATION_OUTCOME: outcome, semconv.ERROR_TYPE: error_type, **(attributes or {})})
-        with self._recorder.contained("traces", "the end of a reservation"):
-            if error_type is not None:
-                self._span.set_status(Status(StatusCode.ERROR))
-            self._span.end()
+        self._said.update(attributes or _NOTHING)
+        self._said[semconv.RESERVATION_OUTCOME] = outcome
+        self._said[semconv.ERROR_TYPE] = error_type
+        if self._span.is_recording():
+            with self._recorder.contained("traces", "the end of a reservation"):
+                self._end_span(error_type)
         self._let_go(outcome)
         return True
+
+    def _end_span(self, error_type: str | None) -> None:
+        self._span.set_attributes(_known(self._said))
+        if error_type is not None:
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
 
     def _let_go(self, outcome: str) -> None:
         if self._granted_at is None:
             return
-        elapsed, exemplar = time.monotonic() - self._granted_at, Exemplar.of(self._span)
         self._record(semconv.RESERVATIONS_ACTIVE, -1, (self._facts.kind,))
-        self._record(semconv.RESERVATION_DURATION, elapsed, (self._facts.kind, outcome), exemplar)
+        elapsed = time.monotonic() - self._granted_at
+        self._record(semconv.RESERVATION_DURATION, elapsed, (self._facts.kind, outcome))
 
     def _caps_applied(self, caps: Mapping[str, Any] | None) -> None:
         if caps:
             self._event(semconv.EVENT_CAPS_APPLIED, caps_attributes(caps))
-
-    def _say(self, attributes: Mapping[str, Any]) -> None:
-        if self._span.is_recording():
-            with self._recorder.contained("traces", "the attributes of a reservation"):
-                self._span.set_attributes(_known(attributes))
 
     def _event(self, name: str, attributes: Mapping[str, Any]) -> None:
         if self._span.is_recording():
             with self._recorder.contained("traces", "the events of a reservation"):
                 self._span.add_event(name, _known(attributes))
 
-    def _record(
-        self, metric: Metric, value: float, labels: tuple[str, ...] = (), exemplar: Exemplar | None = None
-    ) -> None:
-        with self._recorder.contained("metrics", "the metrics of a reservation"):
-            self._recorder.metrics.record(metric, value, labels, exemplar or Exemplar.of(self._span))
+    def _record(self, metric: Metric, value: float, labels: tuple[str, ...] = ()) -> None:
+        with self._metrics:
+            self._recorder.metrics.record(metric, value, labels, self._exemplar)
 
 
 def _known(attributes: Mapping[str, Any]) -> Attributes:

@@ -64,13 +64,13 @@ class Recorder:
         self.meter_provider = meter_provider
         self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self._traces = tracer_provider is not None
-        self.show_on_metrics(subject_labels)
         self._places: dict[tuple[str, str], Contained] = {}
         self.metrics = Metrics(CardinalityGuard(max_values, max_series))
         self.faults = Faults(self.metrics)
         self.balances = Balances(self.metrics, self.subject_label)
         self.reservations = Reservations()
         self.replays = Replays()
+        self.show_on_metrics(subject_labels)
         self.route(metrics)
 
     def route(self, metrics: str | None = None) -> str:
@@ -88,6 +88,7 @@ class Recorder:
     def show_on_metrics(self, subject_labels: Collection[str]) -> None:
         """Let these levels of the subject stand on metrics from now on (see the parameter of the class)."""
         self.subject_levels = _checked_levels(subject_labels)
+        self.balances.relabel()
 
     def subject_label(self, level: str, value: str) -> str:
         """The value of a subject's level as a label: "" where the level does not stand on metrics."""

@@ -64,11 +64,11 @@ class Replays:
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._tries: BoundedMap[tuple[str, ...], Tries] = BoundedMap(limit)
 
-    def tries(self, request: Request) -> Tries:
-        """The tries of this request so far; the caller counts its own."""
+    def tries(self, request: Request, tenant: str) -> Tries:
+        """The tries of this request of the tenant so far; the caller counts its own."""
         if request.idempotency_key is None:
             return Tries()
-        owner = request.reservation_id or request.facts.tenant
+        owner = request.reservation_id or tenant
         key = (request.endpoint.base_url, request.operation, owner, request.idempotency_key)
         known = self._tries.get(key)
         if known is None:
