@@ -124,9 +124,9 @@ class Work:
         await self._client.commit_reservation(reservation_id, _commit_body(number))
 
     async def _step(self, number: int) -> None:
+        step = _step_of(number)
         if self._observer is None:
             return await self._calls(number)
-        step = _step_of(number)
         life = self._observer.reservation(step)
         with life.calling("reserve"):
             reserved = await self._client.create_reservation(_reserve_body(number))

@@ -289,6 +289,8 @@ class ReservationLife:
                 self._span.add_event(name, _known(attributes))
 
     def _record(self, metric: Metric, value: float, labels: tuple[str, ...] = ()) -> None:
+        if not self._recorder.metrics.is_routed:
+            return
         with self._metrics:
             self._recorder.metrics.record(metric, value, labels, self._exemplar)
 
