@@ -198,9 +198,12 @@ def _without_baggage(current: Context) -> Context:
 
 
 def _propagation(recorder: Recorder) -> Callable[[httpx.Request], None]:
+    contained = recorder.contained("traces", "the propagation of a trace")
+
     def propagate(request: httpx.Request) -> None:
-        with recorder.contained("traces", "the propagation of a trace"):
-            _propagator.inject(request.headers)
+        if recorder.has_traces:
+            with contained:
+                _propagator.inject(request.headers)
 
     return propagate
 

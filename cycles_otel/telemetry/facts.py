@@ -49,12 +49,9 @@ class Facts:
     @classmethod
     def of_body(cls, body: Mapping[str, Any]) -> Facts:
         """The facts in the body of a reserve, decide or event; what is missing or malformed is left out."""
-        subject, action = _object(body, "subject"), _object(body, "action")
-        asked = _object(body, "estimate") or _object(body, "actual")
-        levels = {level: subject[level] for level in semconv.SUBJECT_LEVELS if isinstance(subject.get(level), str)}
-        return cls(
-            levels, _text(action, "kind"), _text(action, "name"), _text(asked, "unit"), amount_in(body, "estimate")
-        )
+        action, estimate = body.get("action"), amount_in(body, "estimate")
+        kind, name = (_text(action, "kind"), _text(action, "name")) if isinstance(action, dict) else ("", "")
+        return cls(_levels(body), kind, name, unit_in(body, "actual" if estimate is None else "estimate"), estimate)
 
     @property
     def agent(self) -> str:
@@ -116,9 +113,12 @@ def unit_in(body: Mapping[str, Any], name: str) -> str:
     return _plain(unit) if isinstance(unit, str) else ""
 
 
-def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = body.get(name)
-    return value if isinstance(value, dict) else {}
+def _levels(body: Mapping[str, Any]) -> Mapping[str, str]:
+    subject = body.get("subject")
+    if not isinstance(subject, dict):
+        return {}
+    known = semconv.SUBJECT_LEVELS
+    return {level: value for level, value in subject.items() if level in known and isinstance(value, str)}
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

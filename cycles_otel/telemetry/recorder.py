@@ -103,6 +103,11 @@ class Recorder:
         return self._traces
 
     @property
+    def has_traces(self) -> bool:
+        """What ``traces`` said when it was last asked, for what happens inside of a call."""
+        return self._traces
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing at all is recorded: neither spans nor metrics."""
         return not (self.metrics.is_routed or self.traces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -11,10 +10,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.values import MutexValue, ValueClass
 
 from cycles_otel.telemetry.backends import Series
+from cycles_otel.telemetry.backends.gauges import LastValues
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.schema import Kind, Metric
 
-Instrument = Counter | Gauge | Histogram
+Instrument = Counter | Gauge | Histogram | LastValues
 GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
 
 _lock = threading.Lock()
@@ -30,6 +30,8 @@ class PrometheusBackend:
 
     def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
         child: Any = _instrument(self._registry, metric)
+        if isinstance(child, LastValues):
+            return _noting(child, values)
         if values:
             child = child.labels(*values)
         if metric.kind is Kind.COUNTER:
@@ -39,17 +41,23 @@ class PrometheusBackend:
         return _plain(child.set if metric.kind is Kind.GAUGE else child.inc)
 
     def forget(self, metric: Metric, values: tuple[str, ...]) -> bool:
-        # The files of the multiprocess mode have no way to take a series out, nor has a gauge without labels.
-        if not self._one_process or not values or metric.kind is not Kind.GAUGE:
-            return False
-        with suppress(KeyError):
-            _instrument(self._registry, metric).remove(*values)
-        return True
+        # The files of the multiprocess mode have no way to take a series out.
+        gauge = _instrument(self._registry, metric)
+        if isinstance(gauge, LastValues):
+            gauge.forget(values)
+        return isinstance(gauge, LastValues)
 
 
 def _counting(method: Any, exemplars: bool) -> Series:
     def series(value: float, exemplar: Exemplar | None) -> None:
         method(value, exemplar.labels if exemplars and exemplar is not None else None)
+
+    return series
+
+
+def _noting(gauge: LastValues, values: tuple[str, ...]) -> Series:
+    def series(value: float, exemplar: Exemplar | None) -> None:
+        gauge.set(values, value)
 
     return series
 
@@ -75,5 +83,9 @@ def _register(registry: CollectorRegistry, metric: Metric) -> Instrument:
         return Counter(name, metric.description, labels, registry=registry)
     if metric.kind is Kind.HISTOGRAM:
         return Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
+    if metric.kind is Kind.GAUGE and ValueClass is MutexValue:
+        gauge = LastValues(metric)
+        registry.register(gauge)
+        return gauge
     mode = cast("GaugeMode", metric.multiprocess)
     return Gauge(name, metric.description, labels, registry=registry, multiprocess_mode=mode)
