@@ -28,7 +28,7 @@ OPERATIONS = {
 """The methods of a ``runcycles`` client, and the operation of each."""
 
 
-def bounded_client(config: CyclesConfig, circuit: Circuit) -> AsyncCyclesClient:
+def bounded_client(config: CyclesConfig, circuit: Circuit | None = None) -> AsyncCyclesClient:
     """A client whose every call returns a response, within the time that the config allows for one, and never raises.
 
     The timeouts of HTTP bound each read: a server that sends a byte now and then would be waited for without an end.
@@ -40,7 +40,7 @@ def bounded_client(config: CyclesConfig, circuit: Circuit) -> AsyncCyclesClient:
     return client
 
 
-def _bounded(method: Method, operation: str, longest: float, circuit: Circuit) -> Method:
+def _bounded(method: Method, operation: str, longest: float, circuit: Circuit | None) -> Method:
     async def bounded(*args: Any, **kwargs: Any) -> CyclesResponse:
         try:
             response = await asyncio.wait_for(method(*args, **kwargs), longest)
@@ -48,7 +48,8 @@ def _bounded(method: Method, operation: str, longest: float, circuit: Circuit) -
             response = CyclesResponse.transport_error(httpx.ReadTimeout(f"no whole reply within {longest:g} s"))
         except Exception as error:  # noqa: BLE001 - whatever the libraries below raise, it is no answer
             response = CyclesResponse.transport_error(error)
-        circuit.heard(answered=unavailable_reason(operation, response) is None)
+        if circuit is not None:
+            circuit.heard(answered=unavailable_reason(operation, response) is None)
         return response
 
     return bounded

@@ -1,4 +1,4 @@
-"""The command line: ``cycles-otel demo | serve``."""
+"""The command line: ``cycles-otel demo | serve | exporter``."""
 
 from __future__ import annotations
 

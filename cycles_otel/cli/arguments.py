@@ -15,6 +15,7 @@ _FIRST_STEPS = """\
 first steps:
   cycles-otel demo                             a team of agents under budgets, in ten seconds
   cycles-otel serve                            a Cycles server for development, for your own agents
+  cycles-otel exporter                         the budgets of a server as metrics, for Prometheus
   cycles-otel COMMAND --help                   what a command does, and what it takes
 """
 
@@ -48,6 +49,33 @@ a budgets file is YAML: scopes, and for each an amount in a unit (1 USD is 100,0
       RISK_POINTS: 100
 """
 
+_EXPORTER = """\
+A Prometheus exporter of budgets: it polls a Cycles server for the balances that nobody touches just now, and shows
+what is allocated, remaining, reserved, spent and owed, by scope and unit. A balance that was not seen for some
+intervals disappears, rather than lies.
+
+What it polls is CYCLES_BASE_URL with CYCLES_API_KEY (all budgets of the key's tenant; CYCLES_TENANT, CYCLES_AGENT
+etc. narrow it down), or the targets of a file. SIGTERM ends it with status 0, Ctrl-C with 130.
+"""
+_EXPORTER_EXAMPLES = """\
+examples:
+  cycles-otel exporter                         poll every 30 s, serve http://127.0.0.1:9465/metrics
+  cycles-otel exporter --config targets.yaml --host 0.0.0.0
+                                               several tenants, scraped from elsewhere
+  cycles-otel exporter --metrics otlp          send by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says
+  cycles-otel exporter --once > cycles.prom    print the page once, for cron; status 1 where a target is down
+a file of targets is YAML; it counts more than the command line:
+  base_url: https://cycles.example.com         # here for all targets, or in each
+  interval: 60                                 # so may jitter, timeout, stale_after, max_backoff
+  targets:
+    - tenant: acme
+      api_key_env: ACME_CYCLES_KEY
+    - tenant: globex
+      api_key_file: /run/secrets/globex        # read anew before each poll
+      agent: billing                           # only the budgets of this agent
+      interval: 10
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and where to read more."""
@@ -64,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     _add_demo(subparsers)
     _add_serve(subparsers)
+    _add_exporter(subparsers)
     return top
 
 
@@ -102,6 +131,37 @@ def _add_serve(subparsers: argparse._SubParsersAction[_Parser]) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     serve.add_argument("--db", metavar="FILE", help="keep the ledger in this file (default: in memory)")
     serve.set_defaults(command=commands.serve, program=serve.prog)
+
+
+def _add_exporter(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    exporter = subparsers.add_parser(
+        "exporter",
+        help="show the budgets of a server as metrics",
+        description=_EXPORTER,
+        epilog=_EXPORTER_EXAMPLES,
+        formatter_class=_Wide,
+    )
+    exporter.add_argument("--config", metavar="FILE", help="a YAML file of targets (default: what CYCLES_* say)")
+    exporter.add_argument("--port", type=int, default=9465, help="of /metrics; 0 for any that is free (default: 9465)")
+    exporter.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    exporter.add_argument(
+        "--metrics",
+        choices=("prometheus", "otlp", "both"),
+        help="serve /metrics, send by OTLP, or both (default: what CYCLES_OTEL_METRICS says, else prometheus)",
+    )
+    exporter.add_argument("--once", action="store_true", help="poll once, print the page, and end")
+    for name, kind, metavar, what in (
+        ("interval", float, "S", "seconds from one poll of a target to the next (default: 30)"),
+        ("jitter", float, "SHARE", "by how much of the interval a poll may be late, 0 to 0.5 (default: 0.1)"),
+        ("timeout", float, "S", "seconds that a page of balances may take (default: 10)"),
+        ("stale-after", int, "N", "intervals after which what was not seen again disappears (default: 3)"),
+        ("max-backoff", float, "S", "seconds that a target is left alone at most after failures (default: 60)"),
+    ):
+        exporter.add_argument(f"--{name}", type=kind, metavar=metavar, help=what)
+    exporter.add_argument(
+        "--max-budgets", type=_positive, default=10_000, metavar="N", help="how many are shown at most (default: 10000)"
+    )
+    exporter.set_defaults(command=commands.exporter, program=exporter.prog)
 
 
 def _print_help(top: argparse.ArgumentParser, _: argparse.Namespace) -> int:

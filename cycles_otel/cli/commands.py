@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 DEFAULT_BUDGETS = Path(__file__).with_name("budgets.yaml")
+PACE = ("interval", "jitter", "timeout", "stale_after", "max_backoff")
 _PACKAGES_OF_THE_EXTRA = ("rich", "starlette", "uvicorn", "yaml")
 
 
@@ -29,6 +31,19 @@ def serve(given: argparse.Namespace) -> int:
 
     serve_budgets(given.budgets or DEFAULT_BUDGETS, host=given.host, port=given.port, db=given.db)
     return 0
+
+
+def exporter(given: argparse.Namespace) -> int:
+    """``cycles-otel exporter``; returns 0 after SIGTERM, and with ``--once`` 1 where a target is down."""
+    # It is one process, whatever the programs around it do: in multiprocess mode no series could disappear.
+    for variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(variable, None)
+    with _cli_extra():
+        from cycles_otel.exporter.command import Options, run_exporter
+
+        pace = {name: value for name, value in vars(given).items() if name in PACE and value is not None}
+        options = Options(given.config, given.host, given.port, given.metrics, given.once, given.max_budgets, pace)
+        return run_exporter(options)
 
 
 @contextmanager

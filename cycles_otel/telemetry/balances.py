@@ -16,8 +16,8 @@ REMEMBERED = 10_000
 _OVER_LIMIT = "over_limit"
 _LEFT_OUT_AT_ZERO = ("debt", "overdraft_limit")
 _TENANT = "tenant:"
-_Budget = tuple[str, str]
-"""A scope path and a unit."""
+Budget = tuple[str, str]
+"""Which budget a balance is of: its scope path and its unit."""
 
 
 class Balances:
@@ -29,12 +29,15 @@ class Balances:
     Parameters
     ----------
     subject_label: gives the value of a subject's level as a label.
+    remembered: of how many budgets the last balance is kept.
     """
 
-    def __init__(self, metrics: Metrics, subject_label: Callable[[str, str], str]) -> None:
+    def __init__(
+        self, metrics: Metrics, subject_label: Callable[[str, str], str], remembered: int = REMEMBERED
+    ) -> None:
         self._metrics = metrics
         self._subject_label = subject_label
-        self._seen: BoundedMap[_Budget, _Seen] = BoundedMap(REMEMBERED)
+        self._seen: BoundedMap[Budget, _Seen] = BoundedMap(remembered)
 
     def seen(self, body: Mapping[str, Any]) -> None:
         """Take the balances of a reply."""
@@ -60,13 +63,14 @@ class Balances:
             self._metrics.forget(metric, labels)
 
     def _take(self, balance: Mapping[str, Any]) -> None:
-        path, unit = balance.get("scope_path"), unit_in(balance, "remaining") or unit_in(balance, "allocated")
-        if not isinstance(path, str) or not unit:
+        budget = budget_of(balance)
+        if budget is None:
             return
-        seen = self._seen.get((path, unit))
+        seen = self._seen.get(budget)
         if seen is None:
+            path, unit = budget
             seen = _Seen((path, self._tenant(path), unit))
-            self._seen.put((path, unit), seen)
+            self._seen.put(budget, seen)
         record, labels = self._metrics.record, seen.labels
         for gauge, value in seen.update(balance):
             record(gauge, value, labels)
@@ -109,3 +113,11 @@ class _Seen:
             shown.append((semconv.BUDGET_OVER_LIMIT, int(flag is True)))
             self._left_out_at_zero.add(_OVER_LIMIT)
         return shown
+
+
+def budget_of(balance: object) -> Budget | None:
+    """Which budget this entry of a reply's balances is of; None for what has another shape."""
+    if not isinstance(balance, dict):
+        return None
+    path, unit = balance.get("scope_path"), unit_in(balance, "remaining") or unit_in(balance, "allocated")
+    return (path, unit) if isinstance(path, str) and unit else None

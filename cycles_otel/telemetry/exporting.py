@@ -7,8 +7,10 @@ that the program has set already followed them, so only an endpoint that is give
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ logger = logging.getLogger("cycles_otel")
 _ENDPOINT_VARIABLES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_{}_ENDPOINT"
 _PROTOCOL_VARIABLES = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_{}_PROTOCOL"
 _PROTOCOL = "http/protobuf"
+_SDK_MAX_SERIES = 2_000
 
 
 class Sender(Protocol):
@@ -111,9 +114,12 @@ def export_spans(
 
 
 def export_metrics(
-    provider: metrics.MeterProvider | None, service_name: str | None, endpoint: str | None
+    provider: metrics.MeterProvider | None, service_name: str | None, endpoint: str | None, max_series: int = 0
 ) -> Exporting | None:
-    """Export the metrics of ``provider`` (by default the global one, which is set if none is)."""
+    """Export the metrics of ``provider`` (by default the global one, which is set if none is).
+
+    A gauge may have ``max_series`` series, also where the SDK by itself would fold so many into one.
+    """
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
@@ -122,7 +128,7 @@ def export_metrics(
     if endpoint is None and (theirs or os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "otlp"):
         return None
     exporter = _metric_exporter(endpoint)
-    reader = PeriodicExportingMetricReader(exporter)
+    reader = PeriodicExportingMetricReader(exporter, **_with_room_for(max_series))
     if isinstance(provider, MeterProvider):
         provider.add_metric_reader(reader)
     else:
@@ -156,6 +162,20 @@ def _metric_exporter(endpoint: str | None) -> Any:
 
     _warn_of_protocol("METRICS")
     return Heeded(OTLPMetricExporter(endpoint and f"{endpoint}/v1/metrics"))
+
+
+def _with_room_for(max_series: int) -> dict[str, Any]:
+    """The option of a reader that lifts the SDK's own limit; newer versions have both.
+
+    They never free the place of a series that is gone: a number of series would be reached by those that come and go.
+    """
+    from opentelemetry.sdk.metrics import ObservableGauge
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    is_limited = "cardinality_limits" in inspect.signature(PeriodicExportingMetricReader).parameters
+    if not is_limited or max_series < _SDK_MAX_SERIES:
+        return {}
+    return {"cardinality_limits": {ObservableGauge: sys.maxsize}}
 
 
 def _resource(service_name: str | None) -> Resource:

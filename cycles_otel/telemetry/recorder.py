@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, Span, SpanKind
 from cycles_otel._version import __version__
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.backends import Backend
-from cycles_otel.telemetry.balances import Balances
+from cycles_otel.telemetry.balances import REMEMBERED, Balances
 from cycles_otel.telemetry.cardinality import MAX_SERIES, MAX_VALUES, CardinalityGuard
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.facts import SWITCHABLE_LEVELS
@@ -65,9 +65,10 @@ class Recorder:
         self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self._traces = tracer_provider is not None
         self._places: dict[tuple[str, str], Contained] = {}
+        self.max_series = max_series
         self.metrics = Metrics(CardinalityGuard(max_values, max_series))
         self.faults = Faults(self.metrics)
-        self.balances = Balances(self.metrics, self.subject_label)
+        self.balances = Balances(self.metrics, self.subject_label, max(REMEMBERED, max_series))
         self.reservations = Reservations()
         self.replays = Replays()
         self.show_on_metrics(subject_labels)

@@ -61,6 +61,7 @@ HEARTBEAT_DISPOSITION = "cycles.heartbeat.disposition"
 RETRY_ATTEMPT = "cycles.retry.attempt"
 TELEMETRY_SIGNAL = "cycles.telemetry.signal"
 TELEMETRY_CAUSE = "cycles.telemetry.cause"
+EXPORTER_TARGET = "cycles.exporter.target"
 VERSION = "cycles.version"
 PRICE_DATA_VERSION = "cycles.price.data_version"
 PRICE_SOURCE = "cycles.price.source"
@@ -376,6 +377,36 @@ BUDGETS = {
 BUDGET_OVER_LIMIT = _budget("over_limit", "{flag}", "1 where every new reservation is refused, else 0.")
 BUDGET_OBSERVED = _budget("observed", "s", "Unix time at which the balance was last seen.", "livemax")
 
+
+def _exporter_gauge(name: str, unit: str, description: str) -> Metric:
+    return _gauge(f"exporter.{name}", unit, (EXPORTER_TARGET,), description, "livemostrecent")
+
+
+EXPORTER_UP = _exporter_gauge("up", "{flag}", "1 where the last poll of the target's balances worked, else 0.")
+EXPORTER_LAST_SUCCESS = _exporter_gauge(
+    "last_success.timestamp", "s", "Unix time at which the target's balances were last polled without a failure."
+)
+EXPORTER_INTERVAL = _exporter_gauge("interval", "s", "How often the target is to be polled.")
+EXPORTER_BALANCES = _exporter_gauge("balances", "{balance}", "Balances that the last poll of the target found.")
+EXPORTER_POLLS = Metric(
+    "cycles.exporter.polls",
+    Kind.COUNTER,
+    "{poll}",
+    (EXPORTER_TARGET, ERROR_TYPE),
+    "Polls of a target's balances, all pages together; without an error type where they worked.",
+)
+EXPORTER_EXPIRED = Metric(
+    "cycles.exporter.expired",
+    Kind.COUNTER,
+    "{balance}",
+    (),
+    "Balances that disappeared, since they were not seen for too long.",
+)
+_EXPORTER = (
+    *(EXPORTER_UP, EXPORTER_LAST_SUCCESS, EXPORTER_INTERVAL, EXPORTER_BALANCES),
+    *(EXPORTER_POLLS, EXPORTER_EXPIRED),
+)
+
 METRICS = (
     *(OPERATION_DURATION, DECISIONS, DENIALS),
     *(AMOUNT_RESERVED_TOTAL, AMOUNT_COMMITTED_TOTAL, AMOUNT_RELEASED_TOTAL),
@@ -386,5 +417,6 @@ METRICS = (
     *(RUNS, *RUN_AMOUNTS.values(), LEAKED),
     *(TELEMETRY_DROPPED, INFO),
     *(*BUDGETS.values(), BUDGET_OVER_LIMIT, BUDGET_OBSERVED),
+    *_EXPORTER,
 )
 """Every metric, in the order of the reference page."""

@@ -75,8 +75,8 @@ class Telemetry:
             self._provider, spans = exporting.export_spans(self._provider, service_name, endpoint)
             self._exporting["spans", endpoint] = spans
         if with_metrics and ("metrics", endpoint) not in self._exporting:
-            meters = self._recorder.meter_provider
-            self._exporting["metrics", endpoint] = exporting.export_metrics(meters, service_name, endpoint)
+            meters, most = self._recorder.meter_provider, self._recorder.max_series
+            self._exporting["metrics", endpoint] = exporting.export_metrics(meters, service_name, endpoint, most)
 
 
 _set_up: dict[Recorder, Telemetry] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -44,14 +45,21 @@ class Traced:
     spans: list[tuple[str, str]]
 
 
-def cycles_otel(*arguments: str) -> Ended:
-    """``cycles-otel`` with these arguments, its output a pipe."""
-    return ended("-m", "cycles_otel", *arguments)
+def cycles_otel(*arguments: str, **environment: str) -> Ended:
+    """``cycles-otel`` with these arguments, its output a pipe; ``environment`` adds to what it inherits."""
+    return ended("-m", "cycles_otel", *arguments, **environment)
 
 
-def ended(*arguments: str) -> Ended:
+def ended(*arguments: str, **environment: str) -> Ended:
     """Python with these arguments, to its end."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=BOUND, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        check=False,
+        env={**os.environ, **environment},
+    )
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -73,7 +81,11 @@ class Running:
 
     def interrupt(self) -> Ended:
         """Ctrl-C, and what came of it."""
-        self._process.send_signal(signal.SIGINT)
+        return self.signalled(signal.SIGINT)
+
+    def signalled(self, number: signal.Signals) -> Ended:
+        """Send a signal, and see what came of it."""
+        self._process.send_signal(number)
         out, err = self._process.communicate(timeout=BOUND)
         return Ended(self._process.returncode, "".join(self._read) + out, err)
 
@@ -87,11 +99,14 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Running]:
+def running(*arguments: str, **environment: str) -> Iterator[Running]:
     """``cycles-otel`` with these arguments, killed at the end of the block, or when it takes too long."""
     command: Sequence[str] = [sys.executable, "-m", "cycles_otel", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_interrupts) as process:
+    inherited = {**os.environ, **environment}
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_interrupts, env=inherited
+    ) as process:
         guard = threading.Timer(BOUND, process.kill)
         guard.start()
         try:

@@ -9,6 +9,8 @@ from typing import Any
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from cycles_otel.telemetry import semconv
+
 
 class Receiver:
     """``with Receiver() as receiver:`` gives an address to send to; what came is read from it."""
@@ -53,13 +55,26 @@ class Receiver:
     @property
     def metrics(self) -> set[str]:
         """The names of the metrics."""
+        return {metric.name for metric in self._metrics}
+
+    def scopes(self, gauge: str) -> set[str]:
+        """The scopes for which a gauge of budgets came; "" for a point that has none."""
         return {
-            metric.name
+            next((each.value.string_value for each in point.attributes if each.key == semconv.SCOPE_PATH), "")
+            for metric in self._metrics
+            if metric.name == gauge
+            for point in metric.gauge.data_points
+        }
+
+    @property
+    def _metrics(self) -> list[Any]:
+        return [
+            metric
             for content in self._received["/v1/metrics"]
             for resource in ExportMetricsServiceRequest.FromString(content).resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
-        }
+        ]
 
 
 def _service(resource: Any) -> str:

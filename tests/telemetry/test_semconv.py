@@ -22,7 +22,7 @@ ROOT = PACKAGE.parent
 KEYS = {value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str) and "." in value}
 METRIC_NAMES = {metric.name for metric in semconv.METRICS} | {metric.prometheus_name for metric in semconv.METRICS}
 NAMES = KEYS | METRIC_NAMES | set(semconv.EVENTS)
-LOOKS_LIKE_A_NAME = re.compile(r"cycles\.[a-z_]+(\.[a-z_]+)*|cycles_(client|budget)_[a-z_]+")
+LOOKS_LIKE_A_NAME = re.compile(r"cycles\.[a-z_]+(\.[a-z_]+)*|cycles_(client|budget|exporter)_[a-z_]+")
 
 
 def record_everything(witness: Witness) -> None:
@@ -51,6 +51,9 @@ class TestNames:
             (semconv.BUDGETS["overdraft_limit"], "cycles_budget_overdraft_limit"),
             (semconv.BUDGET_OBSERVED, "cycles_budget_observed_seconds"),
             (semconv.INFO, "cycles_client_info"),
+            (semconv.EXPORTER_UP, "cycles_exporter_up"),
+            (semconv.EXPORTER_LAST_SUCCESS, "cycles_exporter_last_success_timestamp_seconds"),
+            (semconv.EXPORTER_POLLS, "cycles_exporter_polls_total"),
         ],
     )
     def test_prometheus_spells_a_name_by_one_rule(self, metric: Metric, name: str) -> None:
