@@ -230,6 +230,11 @@ class TestMoney:
         assert witness.total(semconv.AMOUNT_UNCHARGED_TOTAL) == used - (capped.charged or 0)
 
 
+def given_back_later(server: LocalCycles) -> int:
+    """Reservations whose grant nobody received, twice, on a slow machine: no life of a step ended in their release."""
+    return sum(each.release_reason == "reply_lost" for each in server.ledger().reservations)
+
+
 class TestLives:
     def test_every_reservation_has_one_life_that_ended_in_one_settlement(
         self, server: LocalCycles, witness: Witness
@@ -238,16 +243,17 @@ class TestLives:
         outcomes = Counter(attributes(span)[semconv.RESERVATION_OUTCOME] for span in lives)
         statuses = Counter(each.status for each in server.ledger().reservations)
         assert outcomes["committed"] == statuses["COMMITTED"]
-        assert outcomes["released"] == statuses["RELEASED"]
-        assert outcomes["unenforced"] == witness.total(semconv.UNENFORCED_STEPS) == 1
+        assert outcomes["released"] == statuses["RELEASED"] - given_back_later(server)
+        assert outcomes["unenforced"] == witness.total(semconv.UNENFORCED_STEPS) >= 1
         assert outcomes["denied"] >= 1
         assert witness.total(semconv.RESERVATIONS_ACTIVE) == 0
         assert witness.total(semconv.LEAKED) == 0
 
     def test_every_settlement_is_counted_once(self, server: LocalCycles, witness: Witness) -> None:
-        for status, outcome in (("COMMITTED", "committed"), ("RELEASED", "released")):
-            counted = witness.total(semconv.SETTLEMENT_COUNT, cycles_reservation_outcome=outcome)
-            assert counted == len(server.ledger().with_status(status))
+        ended = {"committed": len(server.ledger().with_status("COMMITTED"))}
+        ended["released"] = len(server.ledger().with_status("RELEASED")) - given_back_later(server)
+        for outcome, count in ended.items():
+            assert witness.total(semconv.SETTLEMENT_COUNT, cycles_reservation_outcome=outcome) == count
 
     def test_reserve_commit_release_and_extend_lie_below_their_reservation(self, witness: Witness) -> None:
         lives = {span_id(span) for span in witness.spans if span.name.startswith("cycles.reservation")}
