@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from cycles_otel.hooks import CyclesRunHooks
     from cycles_otel.pricing import PlannedCall, PricedCall, TokenUsage, public_price
     from cycles_otel.telemetry import Recorder, setup_telemetry
+    from cycles_otel.telemetry.instrumentor import CyclesInstrumentor
     from cycles_otel.tools import ToolRiskConfig, ToolRiskMap
 
 __all__ = [
     "CyclesConfigurationError",
+    "CyclesInstrumentor",
     "CyclesModelProvider",
     "CyclesRunHooks",
     "CyclesUnavailableError",
@@ -59,6 +61,7 @@ __all__ = [
 
 _MODULE_OF = {
     "CyclesConfigurationError": "errors",
+    "CyclesInstrumentor": "telemetry.instrumentor",
     "CyclesModelProvider": "degradation.models",
     "CyclesRunHooks": "hooks",
     "CyclesUnavailableError": "errors",

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
 
@@ -38,25 +38,30 @@ _UNKNOWN = Facts()
 _propagator = TraceContextTextMapPropagator()
 
 
+def is_observed(client: CyclesClient | AsyncCyclesClient) -> bool:
+    """Whether ``observe_client`` observes this client."""
+    return _MARK in vars(client)
+
+
 def observe_client(client: AnyClient, recorder: Recorder | None = None) -> AnyClient:
     """Observe each API call of this client from now on, and return it; a client that is observed stays as it is.
 
     ``recorder`` is by default the one that the process shares.
     """
-    if _MARK in vars(client):
+    if is_observed(client):
         return client
     recorder = recorder or default_recorder()
     vars(client)[_MARK] = recorder
     asynchronous = isinstance(client, AsyncCyclesClient)
-    observed = _Observed(recorder, Endpoint.of(client._config.base_url))
+    observed = Observed(recorder, Endpoint.of(client._config.base_url))
     observing: Callable[..., Any] = _observing_async if asynchronous else _observing
     for name, operation in OPERATIONS.items():
         setattr(client, name, observing(getattr(client, name), observed, operation))
-    client._http.event_hooks["request"].append(_async_propagation(recorder) if asynchronous else _propagation(recorder))
+    client._http.event_hooks["request"].append(propagation(recorder, asynchronous=asynchronous))
     return client
 
 
-class _Observed:
+class Observed:
     """What all calls of one client share: where they are recorded, and the places at which that can fail."""
 
     __slots__ = ("count", "end", "endpoint", "read_reply", "read_request", "recorder", "start")
@@ -74,14 +79,18 @@ class _Observed:
 class ApiCall:
     """One API call, as a context around the client's method; the method's ``response`` is handed in before the end."""
 
-    __slots__ = ("_calling", "_facts", "_observed", "_request", "_span", "_started", "_token", "_tries", "response")
+    __slots__ = (
+        *("_calling", "_facts", "_observed", "_parent", "_request", "_span", "_started", "_token", "_tries"),
+        "response",
+    )
 
-    def __init__(self, observed: _Observed, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, observed: Observed, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.response: CyclesResponse | None = None
         self._observed = observed
         self._calling = current_calling()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
+        self._parent: SpanContext | None = None
         self._facts = _UNKNOWN
         request = tries = None
         with observed.read_request:
@@ -109,6 +118,9 @@ class ApiCall:
         reply = reply or Reply()
         with self._observed.count:
             self._count(reply, elapsed)
+        hooks = self._observed.recorder.call_hooks
+        if hooks is not None and self.response is not None:
+            hooks.answered(self._span, self._request, self.response)
         with self._observed.end:
             spans.end(self._span, self._request, reply, self._lease_left(reply))
 
@@ -118,12 +130,26 @@ class ApiCall:
         self._tries.sent += 1
         if not recorder.traces:
             return
-        parent = calling.context if calling is not None else context.get_current()
+        parent = calling.context if calling is not None else self._context_of_bare_call()
         attributes = spans.start_attributes(request, self._facts, calling, resent)
         name = spans.span_name(semconv.OPERATION_SPANS[request.operation], self._facts.kind)
         links = links_to(calling.link) if calling is not None and calling.link else None
         self._span = recorder.start_span(name, SpanKind.CLIENT, parent, attributes, links)
         self._token = context.attach(_without_baggage(trace.set_span_in_context(self._span)))
+        if calling is None and request.operation == "reserve":
+            self._parent = _valid_span_context(parent) or self._span.get_span_context()
+        if recorder.call_hooks is not None:
+            recorder.call_hooks.asked(self._span, request)
+
+    def _context_of_bare_call(self) -> Context:
+        """The current context; a call from a thread that has none belongs to where its reservation was made."""
+        current = context.get_current()
+        if _valid_span_context(current) is not None:
+            return current
+        held = self._observed.recorder.reservations.get(self._request.about)
+        if held is None or held.parent is None:
+            return current
+        return trace.set_span_in_context(trace.NonRecordingSpan(held.parent), current)
 
     def _known_facts(self, request: Request) -> Facts:
         if self._calling is not None:
@@ -150,7 +176,7 @@ class ApiCall:
         if recorder.metrics.is_routed:
             amounts.count(recorder, self._request, reply, facts, exemplar)
         if reply.error_type is None:
-            recorder.reservations.follow(self._request, reply, facts)
+            recorder.reservations.follow(self._request, reply, facts, self._parent)
             recorder.balances.seen(reply.body)
 
     def _lease_left(self, reply: Reply) -> float | None:
@@ -165,7 +191,7 @@ class ApiCall:
 
 
 def _observing(
-    method: Callable[..., CyclesResponse], observed: _Observed, operation: str
+    method: Callable[..., CyclesResponse], observed: Observed, operation: str
 ) -> Callable[..., CyclesResponse]:
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> CyclesResponse:
@@ -179,7 +205,7 @@ def _observing(
 
 
 def _observing_async(
-    method: Callable[..., Awaitable[CyclesResponse]], observed: _Observed, operation: str
+    method: Callable[..., Awaitable[CyclesResponse]], observed: Observed, operation: str
 ) -> Callable[..., Awaitable[CyclesResponse]]:
     @functools.wraps(method)
     async def call(*args: Any, **kwargs: Any) -> CyclesResponse:
@@ -192,12 +218,18 @@ def _observing_async(
     return call
 
 
+def _valid_span_context(current: Context) -> SpanContext | None:
+    span_context = trace.get_current_span(current).get_span_context()
+    return span_context if span_context.is_valid else None
+
+
 def _without_baggage(current: Context) -> Context:
     """Baggage is the program's own: an instrumentation of httpx must not send it to the Cycles server either."""
     return baggage.clear(current) if baggage.get_all(current) else current
 
 
-def _propagation(recorder: Recorder) -> Callable[[httpx.Request], None]:
+def propagation(recorder: Recorder, *, asynchronous: bool) -> Callable[[httpx.Request], Any]:
+    """A request hook for httpx that sends the trace of the current span along, and no baggage."""
     contained = recorder.contained("traces", "the propagation of a trace")
 
     def propagate(request: httpx.Request) -> None:
@@ -205,13 +237,7 @@ def _propagation(recorder: Recorder) -> Callable[[httpx.Request], None]:
             with contained:
                 _propagator.inject(request.headers)
 
-    return propagate
-
-
-def _async_propagation(recorder: Recorder) -> Callable[[httpx.Request], Any]:
-    propagate = _propagation(recorder)
-
     async def propagate_async(request: httpx.Request) -> None:
         propagate(request)
 
-    return propagate_async
+    return propagate_async if asynchronous else propagate

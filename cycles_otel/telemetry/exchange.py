@@ -22,6 +22,7 @@ from cycles_otel.telemetry import semconv
 
 _ADMISSIONS = ("reserve", "decide")
 _ABOUT_RESERVATION = ("commit", "release", "extend", "get")
+_RECOVERED = "recovered_reservation_id"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NOTHING: Mapping[str, Any] = {}
 
@@ -78,6 +79,13 @@ class Request:
         if isinstance(body, BaseModel):
             body = body.model_dump(mode="json", exclude_none=True)
         return cls(operation, endpoint, reservation_id, body if isinstance(body, dict) else {})
+
+    @property
+    def about(self) -> str | None:
+        """The reservation that the call is about; that of an event is one which expired before its commit."""
+        metadata = self.body.get("metadata")
+        recovered = metadata.get(_RECOVERED) if isinstance(metadata, dict) else None
+        return self.reservation_id or (recovered if isinstance(recovered, str) else None)
 
     @property
     def is_dry_run(self) -> bool:

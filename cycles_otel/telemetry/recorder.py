@@ -15,6 +15,7 @@ from cycles_otel._version import __version__
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.backends import Backend
 from cycles_otel.telemetry.balances import REMEMBERED, Balances
+from cycles_otel.telemetry.call_hooks import CallHooks
 from cycles_otel.telemetry.cardinality import MAX_SERIES, MAX_VALUES, CardinalityGuard
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.facts import SWITCHABLE_LEVELS
@@ -62,6 +63,7 @@ class Recorder:
         self.registry = registry
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
+        self.call_hooks: CallHooks | None = None
         self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
         self._traces = tracer_provider is not None
         self._places: dict[tuple[str, str], Contained] = {}

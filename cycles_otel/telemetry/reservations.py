@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from opentelemetry.trace import SpanContext
+
 from cycles_otel.telemetry.bounded import BoundedMap
 from cycles_otel.telemetry.exchange import Reply, Request
 from cycles_otel.telemetry.facts import Facts
@@ -20,10 +22,12 @@ class Held:
     Parameters
     ----------
     lease_ends: when it expires, on the monotonic clock, in s.
+    parent: what the spans of later calls nest below that are made where no span is current.
     """
 
     facts: Facts
     lease_ends: float | None = None
+    parent: SpanContext | None = None
 
 
 @dataclass(slots=True)
@@ -48,12 +52,12 @@ class Reservations:
         """The reservation; None where another process made it, or it is settled."""
         return None if reservation_id is None else self._held.get(reservation_id)
 
-    def follow(self, request: Request, reply: Reply, facts: Facts) -> None:
+    def follow(self, request: Request, reply: Reply, facts: Facts, parent: SpanContext | None = None) -> None:
         """Remember the reservation that a reply grants, and forget one that it settles."""
         if request.operation == "reserve":
             granted = reply.body.get("reservation_id")
             if isinstance(granted, str) and not request.is_dry_run:
-                self.hold(granted, Held(facts, lease_end(reply.body)))
+                self.hold(granted, Held(facts, lease_end(reply.body), parent))
         elif request.operation in ("commit", "release") and request.reservation_id is not None:
             self._held.pop(request.reservation_id)
 
