@@ -3,9 +3,12 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOWEST := .venv-lowest
 WHEEL := .venv-wheel
+BESIDE := .venv-beside
+INSTRUMENTATIONS := openinference traceloop v2 logfire
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak test-lowest check format types golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak test-lowest test-beside check format types golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +36,9 @@ soak: $(VENV)/.dev  ## 50,000 governed steps at 64 at a time with 1 % faults: me
 test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported versions
 	@$(LOWEST)/bin/python -m pytest -q -n auto -p no:cacheprovider $(ARGS)
 
+test-beside: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready)  ## our spans beside those of each instrumentation of the Agents SDK
+	@$(PYTHON) -m pytest -q -n auto tests/beside $(ARGS)
+
 check: $(VENV)/.dev  ## lint, format, types, generated files in sync
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
@@ -57,7 +63,7 @@ wheel: $(VENV)/.dev  ## build the wheel, install it in a clean environment, use 
 	@cd / && $(CURDIR)/$(WHEEL)/bin/python $(CURDIR)/scripts/try_wheel.py
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) $(LOWEST) $(WHEEL) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(BESIDE) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@python3 -m venv $(VENV)
@@ -79,4 +85,12 @@ $(LOWEST)/.dev: pyproject.toml scripts/lowest_constraints.py
 	@$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@python3 scripts/lowest_constraints.py > $(LOWEST)/constraints.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cli]' --group test
+	@touch $@
+
+# It sees what $(VENV) has, and holds no more than the one instrumentation and what that needs besides.
+$(BESIDE)/%/.ready: $(VENV)/.dev
+	@echo "Setting up $(@D) (once)…"
+	@$(PYTHON) -m venv --clear --without-pip $(@D)
+	@$(PYTHON) $(PURELIB) > "$$($(@D)/bin/python $(PURELIB))/of_the_project.pth"
+	@$(PYTHON) -m pip --python $(@D)/bin/python install --quiet --group beside-$*
 	@touch $@

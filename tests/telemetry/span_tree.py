@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
@@ -11,18 +10,17 @@ from opentelemetry.trace import SpanKind
 from tests.telemetry.witness import parent_id, span_id
 
 TOLD = {
-    "gen_ai.agent.name": "agent",
-    "gen_ai.tool.name": "tool",
     "cycles.decision": "decision",
     "cycles.run.outcome": "outcome",
     "cycles.reservation.outcome": "outcome",
     "http.request.resend_count": "resent",
     "error.type": "error",
 }
-"""What is told of our own spans, and by which word."""
+WHO = {"gen_ai.agent.name": "agent", "gen_ai.tool.name": "tool"}
+"""What is told of our own spans, by which word: of a call not who makes it, since its reservation tells."""
 
 
-def tree(spans: Iterable[ReadableSpan], told: Mapping[str, str] = TOLD) -> str:
+def tree(spans: Iterable[ReadableSpan]) -> str:
     """Each span below its parent, siblings in the order of their text; a span whose parent is not there is a root.
 
     Of our own spans the kind (where it is CLIENT), a few attributes and the events are shown, of others the name.
@@ -33,23 +31,24 @@ def tree(spans: Iterable[ReadableSpan], told: Mapping[str, str] = TOLD) -> str:
     for span in spans:
         parent = parent_id(span)
         below.setdefault(parent if parent in known else None, []).append(span)
-    return "\n".join(_branches(None, below, told))
+    return "\n".join(_branches(None, below))
 
 
-def _branches(parent: int | None, below: Mapping[int | None, Sequence[ReadableSpan]], told: Mapping[str, str]) -> Any:
+def _branches(parent: int | None, below: Mapping[int | None, Sequence[ReadableSpan]]) -> list[str]:
     branches = [
-        [_line(span, told), *("  " + line for line in _branches(span_id(span), below, told))]
-        for span in below.get(parent, ())
+        [_line(span), *("  " + line for line in _branches(span_id(span), below))] for span in below.get(parent, ())
     ]
     return [line for branch in sorted(branches) for line in branch]
 
 
-def _line(span: ReadableSpan, told: Mapping[str, str]) -> str:
+def _line(span: ReadableSpan) -> str:
     scope = span.instrumentation_scope
     if scope is None or scope.name != "cycles_otel":
-        return span.name
-    attributes = span.attributes or {}
+        # The name that logfire gives a span is a template, filled in elsewhere.
+        return str((span.attributes or {}).get("logfire.msg", span.name))
+    attributes, is_call = span.attributes or {}, span.kind is SpanKind.CLIENT
+    told = TOLD if is_call else WHO | TOLD
     said = [f"{word}={attributes[key]!s}" for key, word in told.items() if key in attributes]
-    kind = ["CLIENT"] if span.kind is SpanKind.CLIENT else []
+    kind = ["CLIENT"] if is_call else []
     links = ["linked"] * len(span.links)
     return " ".join([span.name, *kind, *said, *links, *(f"!{event.name}" for event in span.events)])
