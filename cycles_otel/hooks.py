@@ -58,6 +58,7 @@ from cycles_otel.pricing.hosted import HostedCall
 from cycles_otel.pricing.spend import LlmSpend
 from cycles_otel.refusal import denial
 from cycles_otel.run import GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
+from cycles_otel.sdk_spans import shown_in_sdk
 from cycles_otel.telemetry import Recorder
 from cycles_otel.tools import DEFAULT_ACTION_KIND, ToolRiskConfig, ToolRiskMap, tool_risk_map
 
@@ -99,6 +100,7 @@ class CyclesRunHooks(GoverningHooks):
     on_tool_denied: the same for a tool call: ``Raise()``, ``Disable()``, ``Defer(timeout)``.
     subject: a function from the run's context to levels of the subject, for a service with many customers.
     recorder: where spans and metrics go; by default to the global tracer provider and Prometheus registry.
+    sdk_spans: show reservations in the SDK's own traces too, as custom spans; these go wherever the SDK sends them.
 
     Raises
     ------
@@ -133,6 +135,7 @@ class CyclesRunHooks(GoverningHooks):
         on_tool_denied: OnToolDenied = RAISE,
         subject: SubjectOf | None = None,
         recorder: Recorder | None = None,
+        sdk_spans: bool = False,
     ) -> None:
         connection = connection_config(client, config)
         levels = subject_levels(connection, tenant=tenant, workspace=workspace, app=app, workflow=workflow, agent=agent)
@@ -156,7 +159,8 @@ class CyclesRunHooks(GoverningHooks):
         )
         self.settle_timeout = policy.settle_timeout
         self._base_url = without_login(connection.base_url)
-        self._governor = observed_governor(connection, policy, recorder, tenant=self._subject.tenant)
+        mirror = shown_in_sdk if flag("sdk_spans", sdk_spans) else None
+        self._governor = observed_governor(connection, policy, recorder, tenant=self._subject.tenant, mirror=mirror)
         self.observer = self._governor.observer
         self._unbracketed = _scope_outside_of_runs(self)
         self.observer.configured(

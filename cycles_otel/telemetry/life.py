@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,6 +20,11 @@ from cycles_otel.telemetry.linking import link_text
 from cycles_otel.telemetry.recorder import Recorder
 from cycles_otel.telemetry.schema import Metric
 from cycles_otel.telemetry.spans import span_name
+
+Ending = Callable[[Mapping[str, Any]], None]
+"""Takes what is said at the end of a life."""
+Mirror = Callable[[Facts], Ending]
+"""Shows a life at another place as well: called where it begins, and what it returns where it ends."""
 
 _NOTHING: Attributes = {}
 
@@ -81,9 +86,10 @@ class ReservationLife:
     The span is never current, so nothing of the program nests below it.
     """
 
-    def __init__(self, recorder: Recorder, step: Step) -> None:
+    def __init__(self, recorder: Recorder, step: Step, mirror: Mirror | None = None) -> None:
         self._recorder = recorder
         self._facts = Facts.of_step(step)
+        self._mirrored: Ending | None = None
         self._lock = threading.Lock()
         self._ended = False
         self._granted_at: float | None = None
@@ -96,6 +102,9 @@ class ReservationLife:
         if recorder.traces:
             with recorder.contained("traces", "the start of a reservation"):
                 self._start()
+        if mirror is not None:
+            with recorder.contained("traces", "the mirror of a reservation"):
+                self._mirrored = mirror(self._facts)
 
     def _start(self) -> None:
         attributes = {**self._facts.attributes, **self._facts.estimate_attributes}
@@ -263,6 +272,9 @@ class ReservationLife:
         if self._span.is_recording():
             with self._recorder.contained("traces", "the end of a reservation"):
                 self._end_span(error_type)
+        if self._mirrored is not None:
+            with self._recorder.contained("traces", "the mirror of a reservation"):
+                self._mirrored({**(event[1] if event is not None else _NOTHING), **self._said})
         self._let_go(outcome)
         return True
 

@@ -15,7 +15,7 @@ from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.telemetry import log, semconv
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
-from cycles_otel.telemetry.life import ReservationLife, StepCalls
+from cycles_otel.telemetry.life import Mirror, ReservationLife, StepCalls
 from cycles_otel.telemetry.recorder import Recorder, default_recorder
 from cycles_otel.telemetry.run import RunLife
 
@@ -25,10 +25,15 @@ class TelemetryObserver:
 
     What an API call changed in the ledger is counted where the call is made (``observe_client``); the observer
     counts what no reply shows: lives of reservations, runs, unguarded steps.
+
+    Parameters
+    ----------
+    mirror: shows each life of a reservation at another place as well.
     """
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
+    def __init__(self, recorder: Recorder | None = None, mirror: Mirror | None = None) -> None:
         self._recorder = recorder or default_recorder()
+        self._mirror = mirror
 
     @property
     def recorder(self) -> Recorder:
@@ -41,7 +46,7 @@ class TelemetryObserver:
 
     def reservation(self, step: Step) -> ReservationObserver:
         """A step is about to ask for budget."""
-        return ReservationLife(self._recorder, step)
+        return ReservationLife(self._recorder, step, self._mirror)
 
     def call(self, step: Step) -> CallObserver:
         """A step is about to ask for a decision or to record an event."""
