@@ -17,7 +17,7 @@ import wrapt
 from opentelemetry import context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
-from opentelemetry.instrumentation.utils import unwrap
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, unwrap
 from runcycles import AsyncCyclesClient, CyclesClient, CyclesResponse
 
 from cycles_otel.budget.exchange import OPERATIONS
@@ -106,7 +106,7 @@ class ObservedClasses:
 
     def _wrapper(self, operation: str) -> Callable[..., CyclesResponse]:
         def call(wrapped: Any, client: CyclesClient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CyclesResponse:
-            if is_observed(client) or self._recorder.is_idle:
+            if self._is_left_alone(client):
                 return wrapped(*args, **kwargs)  # type: ignore[no-any-return]
             with ApiCall(self._observed(client), operation, args, kwargs) as api_call:
                 api_call.response = wrapped(*args, **kwargs)
@@ -118,13 +118,16 @@ class ObservedClasses:
         async def call(
             wrapped: Any, client: AsyncCyclesClient, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> CyclesResponse:
-            if is_observed(client) or self._recorder.is_idle:
+            if self._is_left_alone(client):
                 return await wrapped(*args, **kwargs)  # type: ignore[no-any-return]
             with ApiCall(self._observed(client), operation, args, kwargs) as api_call:
                 api_call.response = await wrapped(*args, **kwargs)
             return api_call.response
 
         return call
+
+    def _is_left_alone(self, client: Client) -> bool:
+        return is_observed(client) or self._recorder.is_idle or not is_instrumentation_enabled()
 
     def _observed(self, client: Client) -> Observed:
         """What the client's calls share; from the first of them on, the trace is sent along."""

@@ -19,6 +19,7 @@ from agents import Agent, Runner
 from agents.testing import ScriptedModel, assistant_message
 from inline_snapshot import snapshot
 from opentelemetry import baggage, context, trace
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 from runcycles import (
     Action,
@@ -97,6 +98,13 @@ reserve llm.completion CLIENT decision=ALLOW\
         blocking.decide(requests.reserve())
         observe_client(blocking, witness.recorder).decide(requests.reserve())
         assert len(witness.spans) == 2
+
+    def test_nothing_is_observed_where_instrumentation_is_suppressed(
+        self, blocking: CyclesClient, witness: Witness
+    ) -> None:
+        with suppress_instrumentation():
+            assert blocking.decide(requests.reserve()).is_success
+        assert not witness.spans
 
     async def test_beside_the_hooks_each_request_has_one_span(self, server: LocalCycles, witness: Witness) -> None:
         agent = Agent(name="clerk", model=ScriptedModel([[assistant_message("done")]]))
