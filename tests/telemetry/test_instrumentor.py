@@ -18,7 +18,7 @@ import runcycles.streaming
 from agents import Agent, Runner
 from agents.testing import ScriptedModel, assistant_message
 from inline_snapshot import snapshot
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 from runcycles import (
@@ -130,6 +130,15 @@ class TestTrace:
         assert trace.format_span_id(span_id(witness.spans[0])) in headers["traceparent"]
         assert headers["tracestate"] == "vendor=x"
         assert "baggage" not in headers
+
+    def test_what_instruments_httpx_sends_no_baggage_either(self, blocking: CyclesClient, server: LocalCycles) -> None:
+        blocking._http.event_hooks["request"].append(lambda request: propagate.inject(request.headers))
+        token = context.attach(baggage.set_baggage("user", "someone"))
+        try:
+            blocking.decide(requests.reserve())
+        finally:
+            context.detach(token)
+        assert "baggage" not in server.requests[0].headers
 
     async def test_an_asynchronous_client_sends_it_as_well(self, server: LocalCycles, witness: Witness) -> None:
         async with AsyncCyclesClient(server.config()) as client:
