@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cycles_otel.guardrail import cycles_budget_guardrail
     from cycles_otel.hooks import CyclesRunHooks
     from cycles_otel.pricing import PlannedCall, PricedCall, TokenUsage, public_price
-    from cycles_otel.telemetry import Recorder, setup_telemetry
+    from cycles_otel.telemetry import Recorder, metrics_asgi_app, metrics_wsgi_app, setup_telemetry
     from cycles_otel.telemetry.instrumentor import CyclesInstrumentor
     from cycles_otel.tools import ToolRiskConfig, ToolRiskMap
 
@@ -55,6 +55,8 @@ __all__ = [
     "cycles_budget_guardrail",
     "governed_model",
     "governed_tool",
+    "metrics_asgi_app",
+    "metrics_wsgi_app",
     "public_price",
     "setup_telemetry",
 ]
@@ -83,6 +85,8 @@ _MODULE_OF = {
     "cycles_budget_guardrail": "guardrail",
     "governed_model": "degradation.models",
     "governed_tool": "degradation.tools",
+    "metrics_asgi_app": "telemetry",
+    "metrics_wsgi_app": "telemetry",
     "public_price": "pricing",
     "setup_telemetry": "telemetry",
 }

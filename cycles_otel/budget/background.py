@@ -20,6 +20,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LONGEST_WAIT_TO_STAND = 1.0
+_LONGEST_STAND = 10.0
+
 
 class BackgroundLoop:
     """An event loop on a daemon thread, started when it is first used, stopped when its last user is gone.
@@ -29,6 +32,7 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self.generation = 0
+        self._standing = threading.local()
         self._renew()
 
     def _renew(self) -> None:
@@ -38,6 +42,24 @@ class BackgroundLoop:
         self._stopped: Future[None] = Future()
         self._ending: dict[int, Future[None]] = {}
         self._users = 0
+
+    def stand_still(self) -> None:
+        """Before a fork: hold the loop where it holds no lock, which the child would inherit locked for ever."""
+        loop, held, go_on = self._loop, threading.Event(), threading.Event()
+        self._standing.go_on = go_on
+
+        def stand() -> None:
+            held.set()
+            go_on.wait(_LONGEST_STAND)
+
+        if loop is not None and not self.is_current():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(stand)
+                held.wait(_LONGEST_WAIT_TO_STAND)
+
+    def go_on(self) -> None:
+        """After the fork, in the parent."""
+        self._standing.go_on.set()
 
     def forget(self) -> None:
         """In a forked child: the thread is the parent's; start with another one when it is needed."""
@@ -167,7 +189,7 @@ def _serve(loop: asyncio.AbstractEventLoop, stopped: Future[None]) -> None:
 
 _shared = BackgroundLoop()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.forget)
+    os.register_at_fork(before=_shared.stand_still, after_in_parent=_shared.go_on, after_in_child=_shared.forget)
 
 
 def shared() -> BackgroundLoop:

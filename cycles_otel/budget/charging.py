@@ -173,7 +173,8 @@ def _without_answer(outcome: str) -> Charged:
 
 
 def _lost(claim: Claim, why: str) -> str:
-    logger.error("The spend of %s could not be charged: %s", claim.spend.id, why)
+    # The observer tells the operator, with the trace; this names the record that the journal may still have.
+    logger.debug("The spend of %s could not be charged: %s", claim.spend.id, why)
     return LOST
 
 

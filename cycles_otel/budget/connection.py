@@ -153,9 +153,14 @@ def _flush_when_the_interpreter_exits() -> None:
 
 def _flush() -> None:
     """What is not settled after the longest flush timeout stays in the journal, for the next process."""
+    settle_what_is_pending(max((connection.flush_timeout for connection in list(_open)), default=0))
+    background.shared().stop()
+
+
+def settle_what_is_pending(timeout: float) -> None:
+    """Wait until all connections have settled what is known to be spent, ``timeout`` s at most, and leave them open."""
     connections = list(_open)
-    deadline = time.monotonic() + max((connection.flush_timeout for connection in connections), default=0)
+    deadline = time.monotonic() + timeout
     while left := [work for connection in connections for work in connection.pending()]:
         if not background.settle_blocking(left, max(deadline - time.monotonic(), 0)):
             break
-    background.shared().stop()

@@ -7,6 +7,7 @@ metrics to the default registry of ``prometheus_client``.
 from cycles_otel.telemetry.client import observe_client
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.observer import TelemetryObserver, default_observer
+from cycles_otel.telemetry.pages import metrics_asgi_app, metrics_wsgi_app
 from cycles_otel.telemetry.recorder import Recorder, default_recorder
 from cycles_otel.telemetry.setup import Telemetry, setup_telemetry
 
@@ -17,6 +18,8 @@ __all__ = [
     "TelemetrySetupError",
     "default_observer",
     "default_recorder",
+    "metrics_asgi_app",
+    "metrics_wsgi_app",
     "observe_client",
     "setup_telemetry",
 ]

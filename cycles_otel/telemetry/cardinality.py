@@ -22,7 +22,7 @@ class CardinalityGuard:
     """
 
     def __init__(self, max_values: int = MAX_VALUES, max_series: int = MAX_SERIES) -> None:
-        self._max_values = max_values
+        self.max_values = max_values
         self._max_series = max_series
         self._uses: dict[str, Counter[str]] = {}
         self._series: dict[str, set[tuple[str, ...]]] = {}
@@ -60,7 +60,7 @@ class CardinalityGuard:
         if key not in semconv.FREE_TEXT or not value:
             return value
         uses = self._uses.get(key, ())
-        return value if value in uses or len(uses) < self._max_values else semconv.OTHER
+        return value if value in uses or len(uses) < self.max_values else semconv.OTHER
 
 
 def _fold(key: str, value: str) -> str:

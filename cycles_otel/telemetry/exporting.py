@@ -1,77 +1,35 @@
-"""OTLP export of spans and metrics: added to the providers of the program, or to our own where it has none.
+"""Export of spans and metrics: added to the providers of the program, or to our own where it has none.
 
-The standard environment variables hold: ``OTEL_SDK_DISABLED``, ``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES``,
-``OTEL_TRACES_SAMPLER``, ``OTEL_TRACES_EXPORTER``, ``OTEL_METRICS_EXPORTER`` and ``OTEL_EXPORTER_OTLP_*``. A provider
-that the program has set already followed them, so only an endpoint that is given as an argument adds to it.
+The standard environment variables hold (``OTEL_SDK_DISABLED``, those of exporters, resource, sampler, batches and
+intervals). A provider that the program has set already followed them, so only an endpoint that is given as an argument
+adds to it. The default is OTLP by HTTP, and for spans only where the environment names an endpoint.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
 
 from cycles_otel.telemetry.errors import TelemetrySetupError
+from cycles_otel.telemetry.exporters import Signal, has_endpoint, id_generator, make_exporter, names_asked_for, sampler
+from cycles_otel.telemetry.sending import Exporting, Heeded
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.resources import Resource
 
 logger = logging.getLogger("cycles_otel")
 
-_ENDPOINT_VARIABLES = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_{}_ENDPOINT"
-_PROTOCOL_VARIABLES = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_{}_PROTOCOL"
-_PROTOCOL = "http/protobuf"
 _SDK_MAX_SERIES = 2_000
-
-
-class Sender(Protocol):
-    """What sends by itself, now and then: a span processor or a metric reader."""
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is waiting."""
-
-    def shutdown(self) -> None:
-        """Send what is waiting, and stop."""
-
-
-class Heeded:
-    """An exporter that counts what did not arrive: a sender of the SDK forgets that."""
-
-    def __init__(self, exporter: Any) -> None:
-        self._exporter = exporter
-        self.failures = 0
-
-    def export(self, batch: Any, *args: Any, **options: Any) -> Any:
-        """Send a batch, and note whether that worked."""
-        result = self._exporter.export(batch, *args, **options)
-        self.failures += result.name != "SUCCESS"
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exporter, name)
-
-
-class Exporting:
-    """What has been set up to export."""
-
-    def __init__(self, sender: Sender, exporter: Heeded) -> None:
-        self._sender = sender
-        self._exporter = exporter
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is waiting, and say whether all of it arrived since this was last asked."""
-        flushed = self._sender.force_flush(timeout_millis)
-        failures, self._exporter.failures = self._exporter.failures, 0
-        return flushed and not failures
-
-    def shutdown(self) -> None:
-        """Send what is waiting, and stop."""
-        self._sender.shutdown()
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:
@@ -89,79 +47,112 @@ def is_disabled() -> bool:
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
+def service_attributes(name: str | None, version: str | None) -> dict[str, str]:
+    """What is given as arguments about the program, as attributes of a resource."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION
+
+    given = {SERVICE_NAME: name, SERVICE_VERSION: version}
+    return {key: value for key, value in given.items() if value}
+
+
 def export_spans(
-    provider: trace.TracerProvider | None, service_name: str | None, endpoint: str | None
-) -> tuple[trace.TracerProvider, Exporting | None]:
+    provider: trace.TracerProvider | None, service: dict[str, str], endpoint: str | None
+) -> tuple[trace.TracerProvider, list[Exporting]]:
     """Export the spans of ``provider`` (by default the global one, which is set if none is)."""
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = provider or trace.get_tracer_provider()
     ours = isinstance(provider, trace.ProxyTracerProvider)
+    exporters = [Heeded(make) for make in _exporters("traces", endpoint, from_environment=ours)]
     if ours:
         # The end of the program is ours to handle: a provider of its own would stop before the last settlement.
-        provider = TracerProvider(resource=_resource(service_name), shutdown_on_exit=False)
+        provider = TracerProvider(
+            sampler=sampler(), resource=_resource(service), id_generator=id_generator(), shutdown_on_exit=False
+        )
         trace.set_tracer_provider(provider)
-    if endpoint is None and not (ours and _is_configured("TRACES")):
-        return provider, None
-    if not isinstance(provider, TracerProvider):
+    if exporters and not isinstance(provider, TracerProvider):
         logger.warning("Spans are not exported by OTLP: the tracer provider is not the SDK's")
-        return provider, None
-    exporter = _span_exporter(endpoint)
-    processor = BatchSpanProcessor(exporter)
-    provider.add_span_processor(processor)
-    return provider, Exporting(processor, exporter)
+        return provider, []
+    return provider, [_add_exporter(provider, exporter) for exporter in exporters]
 
 
 def export_metrics(
-    provider: metrics.MeterProvider | None, service_name: str | None, endpoint: str | None, max_series: int = 0
-) -> Exporting | None:
+    provider: metrics.MeterProvider | None, service: dict[str, str], endpoint: str | None, max_series: int = 0
+) -> list[Exporting]:
     """Export the metrics of ``provider`` (by default the global one, which is set if none is).
 
     A gauge may have ``max_series`` series, also where the SDK by itself would fold so many into one.
     """
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
     provider = provider or metrics.get_meter_provider()
-    theirs = isinstance(provider, MeterProvider)
-    if endpoint is None and (theirs or os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "otlp"):
-        return None
-    exporter = _metric_exporter(endpoint)
-    reader = PeriodicExportingMetricReader(exporter, **_with_room_for(max_series))
     if isinstance(provider, MeterProvider):
-        provider.add_metric_reader(reader)
+        readers = _metric_readers(endpoint, max_series, from_environment=False)
+        for reader, _ in readers:
+            provider.add_metric_reader(reader)
     else:
-        metrics.set_meter_provider(MeterProvider([reader], _resource(service_name), shutdown_on_exit=False))
-    return Exporting(reader, exporter)
+        readers = _metric_readers(endpoint, max_series, from_environment=True)
+        metrics.set_meter_provider(_meter_provider(readers, service))
+    return [Exporting(reader, exporter) for reader, exporter in readers]
 
 
-def _is_configured(signal: str) -> bool:
-    exporter = os.environ.get(f"OTEL_{signal}_EXPORTER")
-    if exporter is not None:
-        return exporter == "otlp"
-    return any(os.environ.get(variable.format(signal)) for variable in _ENDPOINT_VARIABLES)
+class Anew(metrics.MeterProvider):
+    """For a forked child: begins to count anew, once anything is counted, since what the parent counted is its own.
+
+    A hook of the fork itself is no place for it: threads, on which the SDK's set-up depends, cannot be had there.
+
+    Parameters
+    ----------
+    began: told what is exported from then on.
+    """
+
+    def __init__(
+        self,
+        service: dict[str, str],
+        endpoint: str | None,
+        max_series: int,
+        began: Callable[[list[Exporting]], None],
+    ) -> None:
+        self._settings = service, endpoint, max_series
+        self._began = began
+        self._provider: metrics.MeterProvider | None = None
+        self._lock = threading.Lock()
+
+    def get_meter(self, *args: Any, **options: Any) -> metrics.Meter:
+        """The meter of the provider that is made now."""
+        with self._lock:
+            if self._provider is None:
+                service, endpoint, max_series = self._settings
+                readers = _metric_readers(endpoint, max_series, from_environment=True)
+                self._provider = _meter_provider(readers, service)
+                self._began([Exporting(reader, exporter) for reader, exporter in readers])
+        return self._provider.get_meter(*args, **options)
 
 
-def _warn_of_protocol(signal: str) -> None:
-    for variable in _PROTOCOL_VARIABLES:
-        protocol = os.environ.get(variable.format(signal), _PROTOCOL)
-        if protocol != _PROTOCOL:
-            logger.warning("%s=%s is not supported: %s is used", variable.format(signal), protocol, _PROTOCOL)
+def _metric_readers(
+    endpoint: str | None, max_series: int, *, from_environment: bool
+) -> list[tuple[MetricReader, Heeded | None]]:
+    exporters = _exporters("metrics", endpoint, from_environment=from_environment)
+    return [_reader(make, max_series) for make in exporters]
 
 
-def _span_exporter(endpoint: str | None) -> Any:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+def _exporters(signal: Signal, endpoint: str | None, *, from_environment: bool) -> list[Callable[[], Any]]:
+    names = names_asked_for(signal) if from_environment else []
+    if names is None:
+        names = ["otlp"] if signal == "metrics" or has_endpoint(signal) else []
+    wanted = [(name, None) for name in names if name != "otlp" or endpoint is None]
+    given = [] if endpoint is None else [("otlp", endpoint)]
+    return [functools.partial(make_exporter, signal, name, address) for name, address in [*given, *wanted]]
 
-    _warn_of_protocol("TRACES")
-    return Heeded(OTLPSpanExporter(endpoint and f"{endpoint}/v1/traces"))
 
+def _reader(make: Callable[[], Any], max_series: int) -> tuple[MetricReader, Heeded | None]:
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
-def _metric_exporter(endpoint: str | None) -> Any:
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-    _warn_of_protocol("METRICS")
-    return Heeded(OTLPMetricExporter(endpoint and f"{endpoint}/v1/metrics"))
+    exporter = make()
+    if isinstance(exporter, MetricReader):
+        return exporter, None
+    heeded: Any = Heeded(make, exporter)
+    return PeriodicExportingMetricReader(heeded, **_with_room_for(max_series)), heeded
 
 
 def _with_room_for(max_series: int) -> dict[str, Any]:
@@ -178,7 +169,24 @@ def _with_room_for(max_series: int) -> dict[str, Any]:
     return {"cardinality_limits": {ObservableGauge: sys.maxsize}}
 
 
-def _resource(service_name: str | None) -> Resource:
-    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+def _add_exporter(provider: Any, heeded: Any) -> Exporting:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    return Resource.create({SERVICE_NAME: service_name} if service_name else {})
+    processor = BatchSpanProcessor(heeded)
+    provider.add_span_processor(processor)
+    return Exporting(processor, heeded)
+
+
+def _meter_provider(
+    readers: list[tuple[MetricReader, Heeded | None]], service: dict[str, str]
+) -> metrics.MeterProvider:
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    return MeterProvider([reader for reader, _ in readers], _resource(service), shutdown_on_exit=False)
+
+
+def _resource(service: dict[str, str]) -> Resource:
+    """What the environment and its detectors say, ``service`` before that; the SDK adds an id of this process."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource.create(dict(service))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 METRICS_VARIABLE = "CYCLES_OTEL_METRICS"
+MAX_VALUES_VARIABLE = "CYCLES_OTEL_MAX_VALUES"
 ROUTES = ("prometheus", "otlp", "both", "none")
 
 
@@ -42,11 +44,13 @@ class Recorder:
     tracer_provider, meter_provider: by default the global ones.
     subject_labels: the levels of the subject that stand on metrics: of tenant, workspace, app, workflow (the last
         three on amounts only).
-    max_values, max_series: the bounds of the cardinality guard, for each label and for each metric.
+    max_values: how many values of one label are told apart, by default what the environment variable
+        ``CYCLES_OTEL_MAX_VALUES`` says, else 100; further ones are counted as ``_other``.
+    max_series: how many label sets of one metric are told apart.
 
     Raises
     ------
-    TelemetrySetupError: for a way out or a level that does not exist.
+    TelemetrySetupError: for a way out or a level that does not exist, or a bound that is none.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Recorder:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         subject_labels: Collection[str] = ("tenant",),
-        max_values: int = MAX_VALUES,
+        max_values: int | None = None,
         max_series: int = MAX_SERIES,
     ) -> None:
         self.registry = registry
@@ -68,19 +72,29 @@ class Recorder:
         self._traces = tracer_provider is not None
         self._places: dict[tuple[str, str], Contained] = {}
         self.max_series = max_series
-        self.metrics = Metrics(CardinalityGuard(max_values, max_series))
+        self._guard = CardinalityGuard(checked_bound(max_values), max_series)
+        self.metrics = Metrics(self._guard)
         self.faults = Faults(self.metrics)
         self.balances = Balances(self.metrics, self.subject_label, max(REMEMBERED, max_series))
         self.reservations = Reservations()
         self.replays = Replays()
         self.show_on_metrics(subject_labels)
         self.route(metrics)
+        _recorders.add(self)
 
     def route(self, metrics: str | None = None) -> str:
         """Send metrics this way from now on (see the parameter of the class), and return its name."""
-        name = checked_route(metrics)
-        self.metrics.route(self._backends(name))
-        return name
+        self._route = checked_route(metrics)
+        self.metrics.route(self._backends(self._route))
+        return self._route
+
+    def after_fork(self) -> None:
+        """In a forked child: begin to count anew, since what the parent counted is the parent's."""
+        self.route(self._route)
+
+    def tell_apart(self, max_values: int) -> None:
+        """Bound the values of one label from now on (see the parameter of the class)."""
+        self._guard.max_values = checked_bound(max_values)
 
     def contained(self, signal: str, place: str) -> Contained:
         """A context that keeps a fault of ``signal`` (traces or metrics) from the program."""
@@ -148,6 +162,19 @@ def checked_route(metrics: str | None) -> str:
     return route
 
 
+def checked_bound(max_values: int | None) -> int:
+    """The number of values of one label that was asked for, by argument or environment."""
+    source, bound = "max_values", max_values
+    if bound is None:
+        text = os.environ.get(MAX_VALUES_VARIABLE, "").strip()
+        if not text:
+            return MAX_VALUES
+        source, bound = MAX_VALUES_VARIABLE, int(text) if text.isdecimal() else 0
+    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+        raise TelemetrySetupError(source, text if max_values is None else bound, "a whole number from 1")
+    return bound
+
+
 def _checked_levels(levels: Collection[str]) -> frozenset[str]:
     unknown = set(levels) - set(SWITCHABLE_LEVELS)
     if isinstance(levels, str) or unknown:
@@ -155,6 +182,7 @@ def _checked_levels(levels: Collection[str]) -> frozenset[str]:
     return frozenset(levels)
 
 
+_recorders: WeakSet[Recorder] = WeakSet()
 _default: Recorder | None = None
 _lock = threading.Lock()
 
@@ -166,3 +194,12 @@ def default_recorder() -> Recorder:
         if _default is None:
             _default = Recorder()
         return _default
+
+
+def _after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

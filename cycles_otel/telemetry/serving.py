@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable
+from threading import Thread
 from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIServer
 
 from cycles_otel.telemetry.errors import TelemetrySetupError
+from cycles_otel.telemetry.processes import served_registry
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
-_FREE_PORT = "a port that is free on {}; 0 picks one, None serves nothing"
+_FREE_PORT = "a port that is free on {}; 0 picks one, next_free_port=True tries the next ones, None serves nothing"
+_TRIED = 100
 
 
 class MetricsServer:
@@ -23,23 +25,20 @@ class MetricsServer:
     ----------
     registry: of ``prometheus_client``, by default its own default; in its multiprocess mode that of all processes.
     port: 0 picks a free one.
+    next_free: whether the ports after one that is taken are tried, 100 at most.
 
     Raises
     ------
     TelemetrySetupError: for a port that is taken, or an address that this machine does not have.
     """
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry | None = None) -> None:
-        from prometheus_client import start_http_server
-
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry | None = None, *, next_free: bool = False
+    ) -> None:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
             raise TelemetrySetupError("prometheus_port", port, "a number from 0 to 65535, or None")
-        try:
-            self._server, self._thread = start_http_server(port, host, _served(registry))
-        except OSError as error:
-            if error.errno in _PORT_ERRORS:
-                raise TelemetrySetupError("prometheus_port", port, _FREE_PORT.format(host)) from error
-            raise TelemetrySetupError("prometheus_host", host, "an address of this machine") from error
+        last = min(port + _TRIED, 65535) if next_free and port else port
+        self._server, self._thread = _started(host, range(port, last + 1), served_registry(registry))
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_port}/metrics"
 
@@ -49,14 +48,19 @@ class MetricsServer:
         self._server.server_close()
         self._thread.join()
 
+    def after_fork(self) -> None:
+        """In a forked child: the port is the parent's alone."""
+        self._server.socket.close()
 
-def _served(registry: CollectorRegistry | None) -> CollectorRegistry:
-    from prometheus_client import REGISTRY, CollectorRegistry
-    from prometheus_client.multiprocess import MultiProcessCollector
 
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        every_process = CollectorRegistry()
-        collect_from: Callable[[CollectorRegistry], object] = MultiProcessCollector
-        collect_from(every_process)
-        return every_process
-    return REGISTRY if registry is None else registry
+def _started(host: str, ports: range, registry: CollectorRegistry) -> tuple[WSGIServer, Thread]:
+    from prometheus_client import start_http_server
+
+    for port in ports:
+        try:
+            return start_http_server(port, host, registry)
+        except OSError as error:
+            if error.errno not in _PORT_ERRORS:
+                raise TelemetrySetupError("prometheus_host", host, "an address of this machine") from error
+            taken = error
+    raise TelemetrySetupError("prometheus_port", ports[0], _FREE_PORT.format(host)) from taken

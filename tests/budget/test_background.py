@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from concurrent.futures import Future
 
 import pytest
@@ -71,3 +74,40 @@ class TestOutstanding:
         assert left == 1
         assert age is not None
         assert age >= 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+class TestFork:
+    def test_no_lock_of_the_background_loop_is_left_locked_in_a_child(self) -> None:
+        program = """
+import os, threading, time
+from cycles_otel.budget import background
+lock, held = threading.Lock(), threading.Event()
+async def work():
+    with lock:
+        held.set()
+        time.sleep(0.3)
+background.shared().submit(work())
+held.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if lock.acquire(timeout=0.1) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+async def more():
+    return 5
+assert background.shared().submit(more()).result(10) == 5, "the parent's loop goes on"
+"""
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+
+    def test_a_fork_from_the_background_thread_itself_waits_for_nothing(self) -> None:
+        program = """
+import os
+from cycles_otel.budget import background
+async def work():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert background.shared().submit(work()).result(10) == 0
+"""
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=50)

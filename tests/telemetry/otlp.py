@@ -1,36 +1,144 @@
-"""A small OTLP receiver (HTTP, protobuf) on loopback, that keeps what it is sent."""
+"""Small OTLP receivers on loopback, by HTTP and by gRPC, that keep what they are sent."""
 
 from __future__ import annotations
 
+import gzip
+import ssl
 import threading
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from cycles_otel.telemetry import semconv
 
+_DECODED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
+_GRPC_METHODS = {
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "/v1/traces",
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": "/v1/metrics",
+}
 
-class Receiver:
-    """``with Receiver() as receiver:`` gives an address to send to; what came is read from it."""
 
-    def __init__(self) -> None:
-        received: dict[str, list[bytes]] = {"/v1/traces": [], "/v1/metrics": []}
+@dataclass
+class Received:
+    """One request: where it went, with which headers, what it said, and how long the sender waits, where it tells."""
+
+    path: str
+    headers: Mapping[str, str]
+    content: bytes
+    deadline: float | None = None
+
+
+@dataclass
+class Inbox:
+    """What came, and how a test reads it."""
+
+    requests: list[Received] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[tuple[str, str]]:
+        """The name of the service and of the span, for each span."""
+        return [
+            (str(_attributes(resource).get("service.name", "")), span.name)
+            for resource in self._resource_spans()
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def resources(self) -> list[dict[str, Any]]:
+        """What each batch of spans and of metrics says about its program."""
+        return [_attributes(each) for each in [*self._resource_spans(), *self._resource_metrics()]]
+
+    @property
+    def metrics(self) -> set[str]:
+        """The names of the metrics."""
+        return {name for batch in self.metric_batches for name in batch}
+
+    @property
+    def metric_batches(self) -> list[dict[str, Any]]:
+        """The metrics of each batch that holds any, by their names."""
+        batches = [
+            {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
+            for resource in self._resource_metrics()
+        ]
+        return [batch for batch in batches if batch]
+
+    def scopes(self, gauge: str) -> set[str]:
+        """The scopes for which a gauge of budgets came; "" for a point that has none."""
+        return {
+            next((each.value.string_value for each in point.attributes if each.key == semconv.SCOPE_PATH), "")
+            for batch in self.metric_batches
+            if gauge in batch
+            for point in batch[gauge].gauge.data_points
+        }
+
+    def last_sums(self, name: str) -> dict[str, float]:
+        """What a counter says last, for each instance of the service."""
+        return {
+            str(_attributes(resource)["service.instance.id"]): sum(
+                p.as_int or p.as_double for p in metric.sum.data_points
+            )
+            for resource in self._resource_metrics()
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        }
+
+    def _resource_spans(self) -> list[Any]:
+        return [
+            resource
+            for request in list(self.requests)
+            if request.path.endswith("/v1/traces")
+            for resource in ExportTraceServiceRequest.FromString(request.content).resource_spans
+        ]
+
+    def _resource_metrics(self) -> list[Any]:
+        return [
+            resource
+            for request in list(self.requests)
+            if request.path.endswith("/v1/metrics")
+            for resource in ExportMetricsServiceRequest.FromString(request.content).resource_metrics
+        ]
+
+
+class Receiver(Inbox):
+    """By HTTP: ``with Receiver() as receiver:`` gives an address to send to; what came is read from it.
+
+    Parameters
+    ----------
+    tls: makes it a receiver by HTTPS.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
+        received = self.requests
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
-                received[self.path].append(self.rfile.read(int(self.headers["Content-Length"])))
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                decode = _DECODED.get(self.headers.get("Content-Encoding", ""))
+                received.append(Received(self.path, dict(self.headers.items()), decode(content) if decode else content))
                 self.send_response(200)
+                self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Keep the output of the tests quiet."""
 
-        self._received = received
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Receiver:
         self._thread.start()
@@ -41,42 +149,37 @@ class Receiver:
         self._server.server_close()
         self._thread.join()
 
-    @property
-    def spans(self) -> list[tuple[str, str]]:
-        """The name of the service and of the span, for each span."""
-        return [
-            (_service(resource), span.name)
-            for content in self._received["/v1/traces"]
-            for resource in ExportTraceServiceRequest.FromString(content).resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
 
-    @property
-    def metrics(self) -> set[str]:
-        """The names of the metrics."""
-        return {metric.name for metric in self._metrics}
+class GrpcReceiver(Inbox):
+    """By gRPC, without TLS."""
 
-    def scopes(self, gauge: str) -> set[str]:
-        """The scopes for which a gauge of budgets came; "" for a point that has none."""
-        return {
-            next((each.value.string_value for each in point.attributes if each.key == semconv.SCOPE_PATH), "")
-            for metric in self._metrics
-            if metric.name == gauge
-            for point in metric.gauge.data_points
-        }
+    def __init__(self) -> None:
+        super().__init__()
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        self._server.add_generic_rpc_handlers((_Services(self.requests),))
+        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
-    @property
-    def _metrics(self) -> list[Any]:
-        return [
-            metric
-            for content in self._received["/v1/metrics"]
-            for resource in ExportMetricsServiceRequest.FromString(content).resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
+    def __enter__(self) -> GrpcReceiver:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None).wait()
 
 
-def _service(resource: Any) -> str:
-    named: dict[str, str] = {item.key: item.value.string_value for item in resource.resource.attributes}
-    return named.get("service.name", "")
+class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]
+    def __init__(self, received: list[Received]) -> None:
+        self._received = received
+
+    def service(self, call: Any) -> Any:
+        path, headers = _GRPC_METHODS[call.method], dict(call.invocation_metadata)
+
+        def export(content: bytes, context: Any) -> bytes:
+            self._received.append(Received(path, headers, content, context.time_remaining()))
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+
+def _attributes(resource: Any) -> dict[str, Any]:
+    return {item.key: item.value.string_value for item in resource.resource.attributes}

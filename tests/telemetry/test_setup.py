@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 
@@ -18,6 +16,7 @@ from cycles_otel.telemetry import Recorder, Telemetry, TelemetryObserver, Teleme
 from cycles_otel.telemetry.exporting import export_metrics
 from tests.telemetry import requests
 from tests.telemetry.otlp import Receiver
+from tests.telemetry.program import RUN, run_program
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -62,16 +61,6 @@ def page(telemetry: Telemetry, accept: str = "text/plain") -> str:
     request = urllib.request.Request(telemetry.metrics_url, headers={"Accept": accept})
     with urllib.request.urlopen(request) as reply:
         return str(reply.read().decode())
-
-
-def run_program(source: str, **environment: str) -> str:
-    """Run a program in a process of its own, where the global providers are not set yet."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "CYCLES_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, env=kept | environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
 
 
 class TestMetricsPage:
@@ -154,11 +143,10 @@ class TestOtlp:
 
     def test_a_flush_says_that_nobody_took_the_metrics(self, nobody: str) -> None:
         meters = MeterProvider(shutdown_on_exit=False)
-        exporting = export_metrics(meters, None, nobody)
+        (exporting,) = export_metrics(meters, {}, nobody)
         meters.get_meter("test").create_counter("steps").add(1)
-        assert exporting is not None
         assert not exporting.force_flush()
-        exporting.shutdown()
+        meters.shutdown()
 
     @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://localhost", "http://", 4318])
     def test_what_is_no_address_is_an_error(self, recorder: Recorder, endpoint: str) -> None:
@@ -215,13 +203,6 @@ class TestWays:
     def test_a_level_that_does_not_exist_is_an_error(self, recorder: Recorder, labels: tuple[str, ...]) -> None:
         with pytest.raises(TelemetrySetupError, match="subject_labels"):
             setup_telemetry(recorder=recorder, prometheus_port=None, subject_labels=labels)
-
-
-RUN = """
-from cycles_otel.telemetry import default_observer
-run = default_observer().run("run-1", "agent")
-run.ended("completed", {}, leaked=0)
-"""
 
 
 class TestProcess:

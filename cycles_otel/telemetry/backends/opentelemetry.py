@@ -19,7 +19,7 @@ class OpenTelemetryBackend:
     """Makes each instrument on ``meter_provider`` (by default the global one) when it is first used."""
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
-        self._meter = get_meter(semconv.SCOPE, __version__, meter_provider)
+        self._meter_provider = meter_provider
         self._instruments: dict[str, Callable[..., None]] = {}
         self._gauges: dict[str, LastValues] = {}
         self._lock = threading.Lock()
@@ -45,15 +45,16 @@ class OpenTelemetryBackend:
             return self._instruments[metric.name]
 
     def _create(self, metric: Metric) -> Callable[..., None]:
+        meter = get_meter(semconv.SCOPE, __version__, self._meter_provider)
         named: dict[str, Any] = {"name": metric.name, "unit": metric.unit, "description": metric.description}
         if metric.kind is Kind.COUNTER:
-            return self._meter.create_counter(**named).add
+            return meter.create_counter(**named).add
         if metric.kind is Kind.UPDOWNCOUNTER:
-            return self._meter.create_up_down_counter(**named).add
+            return meter.create_up_down_counter(**named).add
         if metric.kind is Kind.GAUGE:
-            self._gauges[metric.name] = LastValues(self._meter, named)
+            self._gauges[metric.name] = LastValues(meter, named)
             return self._gauges[metric.name].set
-        return self._meter.create_histogram(**named, explicit_bucket_boundaries_advisory=metric.buckets).record
+        return meter.create_histogram(**named, explicit_bucket_boundaries_advisory=metric.buckets).record
 
 
 class LastValues:

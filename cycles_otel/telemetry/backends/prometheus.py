@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.values import MutexValue, ValueClass
 
+from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.backends import Series
 from cycles_otel.telemetry.backends.gauges import LastValues
 from cycles_otel.telemetry.exemplar import Exemplar
+from cycles_otel.telemetry.processes import is_multiprocess
 from cycles_otel.telemetry.schema import Kind, Metric
 
 Instrument = Counter | Gauge | Histogram | LastValues
@@ -26,7 +28,7 @@ class PrometheusBackend:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._registry = registry if registry is not None else REGISTRY
-        self._one_process = ValueClass is MutexValue
+        self._one_process = not is_multiprocess()
 
     def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
         child: Any = _instrument(self._registry, metric)
@@ -83,9 +85,23 @@ def _register(registry: CollectorRegistry, metric: Metric) -> Instrument:
         return Counter(name, metric.description, labels, registry=registry)
     if metric.kind is Kind.HISTOGRAM:
         return Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
-    if metric.kind is Kind.GAUGE and ValueClass is MutexValue:
+    if metric.kind is Kind.GAUGE and not is_multiprocess():
         gauge = LastValues(metric)
         registry.register(gauge)
         return gauge
     mode = cast("GaugeMode", metric.multiprocess)
     return Gauge(name, metric.description, labels, registry=registry, multiprocess_mode=mode)
+
+
+def _forget_what_the_parent_counted() -> None:
+    """In a forked child. What a gauge says holds here too; and the multiprocess mode begins new files by itself."""
+    if is_multiprocess():
+        return
+    for registry, instruments in list(_instruments.items()):
+        for metric in semconv.METRICS:
+            if metric.kind is not Kind.GAUGE and metric.name in instruments:
+                registry.unregister(instruments.pop(metric.name))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_what_the_parent_counted)
