@@ -18,6 +18,8 @@ from tests.chaos.oracle import Oracle
 from tests.chaos.proxy import ChaosProxy, Passage
 from tests.chaos.schedule import ESTIMATE, Schedule
 from tests.chaos.workload import mixed
+from tests.telemetry.otlp import Receiver
+from tests.telemetry.readings import of_otlp
 from tests.telemetry.witness import Witness
 
 GRACE_MS = 5_000
@@ -63,19 +65,22 @@ class _Play:
         self._proxy = ChaosProxy(
             lambda: self._server.url, schedule.script(), restart=self._restart, expire=self._expire_leases
         )
-        self._witness = Witness(metrics="prometheus", max_values=10**6, max_series=10**6)
+        self._otlp = Receiver()
+        self._witness = Witness(otlp=self._otlp.url, max_values=10**6, max_series=10**6)
         self._oracle = Oracle()
         self._risks: dict[str, int] = {}
 
     def __enter__(self) -> _Play:
         self._server.start()
         self._proxy.__enter__()
+        self._otlp.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._proxy.close()
         self._server.stop()
         self._witness.close()
+        self._otlp.__exit__()
 
     async def run(self) -> None:
         """The workload, from the first request to the last settlement; the trouble ends with the last run."""
@@ -89,7 +94,8 @@ class _Play:
         self._proxy.close()
         self._expire_leases()
         cut_off_at = ESTIMATE if self._schedule.settings["unknown_spend"] == "commit_estimate" else None
-        accounts = Accounts(
+        self._witness.meters.force_flush()
+        accounts = Accounts.of_witness(
             self._oracle,
             self._server.ledger(),
             self._proxy.log,
@@ -97,6 +103,7 @@ class _Play:
             self._risks,
             ample=self._schedule.ample,
             estimate=cut_off_at,
+            metrics={"OTLP": of_otlp(self._otlp.metric_requests[-1])},
         )
         violations = accounts.violations()
         left = [path.name for path in self._journal.rglob("*.json")]

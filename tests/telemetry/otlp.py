@@ -46,8 +46,8 @@ class Receiver:
         """The name of the service and of the span, for each span."""
         return [
             (_service(resource), span.name)
-            for content in self._received["/v1/traces"]
-            for resource in ExportTraceServiceRequest.FromString(content).resource_spans
+            for request in self.span_requests
+            for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
         ]
@@ -70,11 +70,21 @@ class Receiver:
     def _metrics(self) -> list[Any]:
         return [
             metric
-            for content in self._received["/v1/metrics"]
-            for resource in ExportMetricsServiceRequest.FromString(content).resource_metrics
+            for request in self.metric_requests
+            for resource in request.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
         ]
+
+    @property
+    def span_requests(self) -> list[ExportTraceServiceRequest]:
+        """All that was sent about spans."""
+        return [ExportTraceServiceRequest.FromString(content) for content in self._received["/v1/traces"]]
+
+    @property
+    def metric_requests(self) -> list[ExportMetricsServiceRequest]:
+        """All that was sent about metrics: each request says all that there is."""
+        return [ExportMetricsServiceRequest.FromString(content) for content in self._received["/v1/metrics"]]
 
 
 def _service(resource: Any) -> str:
