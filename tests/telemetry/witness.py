@@ -33,8 +33,10 @@ class OpenSpans(SpanProcessor):
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
+        self.started = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.started += 1
         self._names[span_id(span)] = span.name
 
     def on_end(self, span: ReadableSpan) -> None:
