@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from tests.chaos.programs import played
 from tests.chaos.schedule import Schedule
 from tests.telemetry.otlp import Receiver
-from tests.telemetry.readings import Readings, of_registry
+from tests.telemetry.readings import Readings, of_text
 from tests.telemetry.told import of_otlp
 
 _collect_from: Callable[..., object] = MultiProcessCollector
@@ -41,4 +41,4 @@ def test_the_page_of_several_processes_equals_the_ledger_while_they_live_and_whe
 def _page(folder: Path) -> Readings:
     registry = CollectorRegistry()
     _collect_from(registry, str(folder))
-    return of_registry(registry)
+    return of_text(registry)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, exposition, parser
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -22,6 +22,8 @@ from cycles_otel.telemetry.schema import Kind, Metric, prometheus_label
 PREFIX = "cycles_"
 # prometheus_client does not annotate these.
 _render: Callable[[CollectorRegistry], bytes] = generate_latest
+_render_text: Callable[[CollectorRegistry], bytes] = exposition.generate_latest
+_parse_text: Callable[[str], Iterable[Family]] = parser.text_string_to_metric_families
 _parse: Callable[[str], Iterable[Family]] = text_string_to_metric_families
 _BY_NAME = {metric.name: metric for metric in semconv.METRICS}
 
@@ -91,6 +93,12 @@ def of_registry(registry: CollectorRegistry) -> Readings:
 def of_page(page: str) -> Readings:
     """What an OpenMetrics page says."""
     return Readings(reading for family in _parse(page) for reading in _of_family(family))
+
+
+def of_text(registry: CollectorRegistry) -> Readings:
+    """What a scraper reads that asks for nothing: it sees no exemplars, and minds the order of lines less."""
+    page = _render_text(registry).decode()
+    return Readings(reading for family in _parse_text(page) for reading in _of_family(family))
 
 
 def _of_family(family: Family) -> Iterator[Reading]:
