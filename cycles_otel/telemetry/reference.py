@@ -44,8 +44,8 @@ _BUCKETS = """\
 ## Buckets
 
 By OTLP a histogram is native instead, without these buckets, where the environment says
-`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`. `prometheus_client` has no
-native histograms to show on `/metrics`.
+`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`. There are no native ones
+on `/metrics`: `prometheus_client` has none.
 """
 
 
