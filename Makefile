@@ -8,7 +8,7 @@ INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak test-lowest test-beside check format types golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,12 @@ chaos: $(VENV)/.dev  ## thousands of seeded schedules of faults (SEEDS=5000), or
 
 soak: $(VENV)/.dev  ## 50,000 governed steps at 64 at a time with 1 % faults: memory flat, nothing left (ARGS='--steps 5000')
 	@$(PYTHON) -m tests.chaos.soak $(ARGS)
+
+stack:  ## a real Prometheus and a real OpenTelemetry Collector, built by Go into a cache outside of the clone
+	@python3 scripts/stack/set_up.py
+
+test-stack: $(VENV)/.dev  ## telemetry on every route into these real parts (ARGS='-k native')
+	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m pytest -q -n auto --dist loadscope tests/stack $(ARGS)
 
 test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported versions
 	@$(LOWEST)/bin/python -m pytest -q -n auto -p no:cacheprovider $(ARGS)

@@ -19,6 +19,8 @@ from runcycles import BudgetExceededError
 from cycles_otel import CyclesRunHooks, cycles_budget_guardrail
 from cycles_otel.local import Fault, LocalCycles
 from cycles_otel.telemetry import semconv
+from tests.telemetry.otlp import Receiver
+from tests.telemetry.readings import of_otlp, of_registry
 from tests.telemetry.witness import Witness, attributes, parent_id, span_id
 
 UNITS = ("USD_MICROCENTS", "RISK_POINTS")
@@ -83,8 +85,14 @@ def server() -> Iterator[LocalCycles]:
 
 
 @pytest.fixture(scope="module")
-def witness(server: LocalCycles) -> Iterator[Witness]:
-    witness = Witness()
+def otlp() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def witness(server: LocalCycles, otlp: Receiver) -> Iterator[Witness]:
+    witness = Witness(otlp=otlp.url)
     asyncio.run(_workload(server, witness))
     yield witness
     witness.close()
@@ -179,6 +187,14 @@ class TestRequests:
             if attributes(span).get(semconv.HTTP_STATUS_CODE) is not None
         )
         assert told == answered
+
+
+class TestRoutes:
+    def test_otlp_says_what_the_page_says(self, witness: Witness, otlp: Receiver) -> None:
+        page = of_registry(witness.registry).series()
+        witness.meters.force_flush()
+        assert len(page) > 100
+        assert of_otlp(otlp.metric_requests[-1]).series() == page
 
 
 class TestMoney:

@@ -30,6 +30,22 @@ _METRICS = """\
 
 A way out is chosen by `setup_telemetry(metrics=...)` or `CYCLES_OTEL_METRICS`; both give the same series. On Prometheus
 the dots of an attribute key become underscores. Amounts are whole numbers of the unit in `cycles.unit`.
+
+A Prometheus has the same series, whether it scrapes `/metrics`, scrapes the `prometheus` exporter of a collector (with
+`without_scope_info: true`, and `honor_labels: true` in the scrape), or takes OTLP itself; only the labels of the target
+(`job`, `instance`) differ, and `le` may be spelled `1` or `1.0`. A scrape has `_created` series too.
+
+Exemplars with the `trace_id` and `span_id` of a sampled span stand on every histogram, and on
+{exemplars}. They need OpenMetrics on a page
+(Prometheus asks for it; `enable_open_metrics: true` on the exporter) and `--enable-feature=exemplar-storage` in
+Prometheus; there are none in the multiprocess mode of `prometheus_client`.
+"""
+_BUCKETS = """\
+## Buckets
+
+By OTLP a histogram is native instead, without these buckets, where the environment says
+`OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`. There are no native ones
+on `/metrics`: `prometheus_client` has none.
 """
 
 
@@ -45,9 +61,9 @@ def page() -> str:
             _table(("event", "attributes"), ((f"`{name}`", _codes(keys)) for name, keys in semconv.EVENTS.items())),
             "## Values\n",
             _table(("attribute", "values"), ((f"`{key}`", _codes(values)) for key, values in semconv.VALUES.items())),
-            _METRICS,
+            _METRICS.format(exemplars=_codes(_counters_with_exemplars())),
             _table(("OpenTelemetry", "Prometheus", "type, unit", "attributes", "what"), map(_metric, semconv.METRICS)),
-            "## Buckets\n",
+            _BUCKETS,
             _table(("histogram", "upper bounds"), map(_bucket_row, _histograms())),
         ]
     )
@@ -65,6 +81,10 @@ def _metric(metric: Metric) -> tuple[str, ...]:
 
 def _histograms() -> Iterable[Metric]:
     return (metric for metric in semconv.METRICS if metric.kind is Kind.HISTOGRAM)
+
+
+def _counters_with_exemplars() -> Iterable[str]:
+    return (metric.name for metric in semconv.METRICS if metric.exemplars and metric.kind is Kind.COUNTER)
 
 
 def _bucket_row(metric: Metric) -> tuple[str, ...]:

@@ -6,30 +6,29 @@
   charged, and so is an LLM call that was cut off, at its estimate, where ``unknown_spend`` says so.
 - No reservation is active once its lease and grace are over. One that nobody settled was granted by a reply that the
   wire lost, and charges nothing.
-- The sums of the metrics equal the ledger, the settlements that they count equal the lives of the reservations, and
-  every request on the wire has one CLIENT span; a span without a request belongs to one that could not be sent, or
-  was given up before.
+- Every request on the wire has one CLIENT span; a span without a request belongs to one that could not be sent, or was
+  given up before. Every span has ended, and every life says how.
+- Whatever way the metrics are read, they say the same (``figures.py``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan
-from prometheus_client.samples import Sample
-
 from cycles_otel.local import LedgerSnapshot
 from cycles_otel.telemetry import semconv
-from cycles_otel.telemetry.schema import Metric
-from tests.chaos.oracle import RISK_POINTS, TOKENS, Oracle
+from tests.chaos.figures import Figures
+from tests.chaos.oracle import Oracle
 from tests.chaos.proxy import Passage
-from tests.telemetry.witness import Witness, attributes, span_id
+from tests.telemetry.readings import Readings, of_registry
+from tests.telemetry.told import ToldSpan, of_sdk
+from tests.telemetry.witness import Witness
 
-UNITS = (TOKENS, RISK_POINTS)
+_BAD_ENDS = {"lost", "queued"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,9 @@ class Accounts:
 
     Parameters
     ----------
+    spans: those that have ended.
+    unended: the names of those that have not.
+    metrics: what the metrics say, by the way that they were read.
     estimate: what an LLM call is charged that was cut off, where ``unknown_spend`` is ``commit_estimate``; else None.
     ample: whether the budgets cover everything, so that nothing may be capped.
     """
@@ -53,19 +55,40 @@ class Accounts:
     oracle: Oracle
     ledger: LedgerSnapshot
     wire: list[Passage]
-    witness: Witness
-    risks: dict[str, int]
+    spans: Sequence[ToldSpan]
+    metrics: Mapping[str, Readings]
+    risks: Mapping[str, int]
     ample: bool
     estimate: int | None = None
+    unended: Sequence[str] = ()
+
+    @classmethod
+    def of_witness(
+        cls,
+        oracle: Oracle,
+        ledger: LedgerSnapshot,
+        wire: list[Passage],
+        witness: Witness,
+        risks: dict[str, int],
+        *,
+        ample: bool,
+        estimate: int | None = None,
+        metrics: Mapping[str, Readings] | None = None,
+    ) -> Accounts:
+        """The accounts of a workload in this process; ``metrics`` were read in other ways than from a page."""
+        told = of_sdk(witness.spans)
+        said = {"/metrics": of_registry(witness.registry), **(metrics or {})}
+        return cls(oracle, ledger, wire, told, said, risks, ample, estimate, witness.open_spans.names)
 
     def violations(self) -> list[str]:
         """Each sentence is one way in which the property does not hold."""
         return [
             *self._wrong_charges(),
             *self._wrong_reservations(),
-            *self._wrong_amounts(),
-            *self._wrong_settlements(),
+            *self._wrong_budgets(),
+            *self._wrong_lives(),
             *self._wrong_spans(),
+            *(f"{route}: {each}" for route, said in self.metrics.items() for each in self.figures.violations(said)),
         ]
 
     # --- What was charged -------------------------------------------------------------------------------------------
@@ -82,12 +105,12 @@ class Accounts:
         return found
 
     @cached_property
-    def lives(self) -> dict[str, list[dict[str, Any]]]:
+    def lives(self) -> dict[str, list[Mapping[str, Any]]]:
         """What the spans of reservations say, by the step's name."""
-        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-        for span in self.witness.spans:
+        found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for span in self.spans:
             if span.name.startswith("cycles.reservation"):
-                found[attributes(span)[semconv.ACTION_NAME]].append(attributes(span))
+                found[span.attributes[semconv.ACTION_NAME]].append(span.attributes)
         return found
 
     def _wrong_charges(self) -> Iterator[str]:
@@ -141,10 +164,8 @@ class Accounts:
     # --- What is held -----------------------------------------------------------------------------------------------
 
     def _wrong_reservations(self) -> Iterator[str]:
-        tried = [
-            attributes(span) for span in self.witness.client_spans if span.name.startswith(("commit ", "release "))
-        ]
-        settled = {said.get(semconv.RESERVATION_ID) for said in tried}
+        tried = [span for span in self.calls.values() if span.name.startswith(("commit ", "release "))]
+        settled = {span.attributes.get(semconv.RESERVATION_ID) for span in tried}
         in_trouble = {passage.key for passage in self.wire if not self._reached_the_client(passage)}
         for reservation in self.ledger.reservations:
             name = reservation.action["name"]
@@ -157,33 +178,20 @@ class Accounts:
 
     def _reached_the_client(self, passage: Passage) -> bool:
         """Whether the client read the reply that the proxy sent; a slow machine may have made it give up."""
-        span = self.spans.get(passage.span_id)
-        return passage.is_understood and span is not None and semconv.HTTP_STATUS_CODE in attributes(span)
+        span = self.calls.get(passage.span_id)
+        return passage.is_understood and span is not None and semconv.HTTP_STATUS_CODE in span.attributes
 
     @cached_property
-    def spans(self) -> dict[str, ReadableSpan]:
-        """The CLIENT spans by their ids, as hexadecimal digits."""
-        return {f"{span_id(span):016x}": span for span in self.witness.client_spans}
+    def calls(self) -> dict[str, ToldSpan]:
+        """The CLIENT spans by their ids."""
+        return {span.span_id: span for span in self.spans if span.is_client}
 
-    # --- What the metrics say ---------------------------------------------------------------------------------------
-
-    def _wrong_amounts(self) -> Iterator[str]:
+    def _wrong_budgets(self) -> Iterator[str]:
         for (scope, unit), budget in self.ledger.budgets.items():
             if budget.spent + budget.debt != self.ledger.charged(unit):
                 yield f"{scope} has spent {budget.spent} and owes {budget.debt} {unit}: not what was charged"
             if budget.reserved:
                 yield f"{scope} still holds {budget.reserved} {unit}"
-        for unit in UNITS:
-            held = [each for each in self.ledger.reservations if each.unit == unit and each.id in self.granted]
-            given_back = sum(
-                each.reserved - min(each.charged or 0, each.reserved)
-                for each in held
-                if each.status == "COMMITTED" or (each.status == "RELEASED" and each.id in self.released)
-            )
-            yield from self._differs(semconv.AMOUNT_COMMITTED_TOTAL, unit, self.ledger.charged(unit))
-            yield from self._differs(semconv.AMOUNT_RESERVED_TOTAL, unit, sum(each.reserved for each in held))
-            yield from self._differs(semconv.AMOUNT_RELEASED_TOTAL, unit, given_back)
-            yield from self._differs(semconv.AMOUNT_UNCHARGED_TOTAL, unit, self._capped(unit))
 
     @cached_property
     def granted(self) -> set[str]:
@@ -196,79 +204,39 @@ class Accounts:
         return self._answered_with_a_reservation("release")
 
     def _answered_with_a_reservation(self, operation: str) -> set[str]:
-        spans = [attributes(span) for span in self.witness.client_spans if span.name.startswith(f"{operation} ")]
+        asked = [span.attributes for span in self.calls.values() if span.name.startswith(f"{operation} ")]
         worked = [
-            said for said in spans if said.get(semconv.HTTP_STATUS_CODE) == 200 and semconv.ERROR_TYPE not in said
+            said for said in asked if said.get(semconv.HTTP_STATUS_CODE) == 200 and semconv.ERROR_TYPE not in said
         ]
         return {said[semconv.RESERVATION_ID] for said in worked if semconv.RESERVATION_ID in said}
 
-    def _capped(self, unit: str) -> int:
-        """What was asked to be charged, each key once, and was not."""
-        asked = {
-            passage.key: passage.body["actual"]
-            for passage in self.wire
-            if passage.operation in ("commit", "event") and "actual" in passage.body
-        }
-        total = sum(actual["amount"] for actual in asked.values() if actual["unit"] == unit)
-        return int(total) - self.ledger.charged(unit)
-
     @cached_property
-    def samples(self) -> dict[str, list[Sample]]:
-        """All that the metrics say, by the sample's name: read once, since that takes long."""
-        found: defaultdict[str, list[Sample]] = defaultdict(list)
-        for family in self.witness.registry.collect():
-            for sample in family.samples:
-                found[sample.name].append(sample)
-        return found
-
-    def _said(self, metric: Metric, suffix: str = "", **labels: str) -> float:
-        samples = self.samples[metric.prometheus_name + suffix]
-        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
-
-    def _differs(self, metric: Metric, unit: str, ledger: int) -> Iterator[str]:
-        said = self._said(metric, cycles_unit=unit)
-        if said != ledger:
-            yield f"{metric.name} says {said:g} {unit}, the ledger {ledger}"
-
-    def _wrong_settlements(self) -> Iterator[str]:
-        lives = [life for each in self.lives.values() for life in each]
-        outcomes = Counter(str(life.get(semconv.RESERVATION_OUTCOME)) for life in lives)
-        charged = [event for event in self.ledger.events if event.action["kind"] != "agent.handoff"]
-        by_event = self._said(semconv.SETTLEMENT_COUNT, cycles_reservation_outcome="settled_by_event")
-        if by_event != len(charged):
-            yield f"{by_event:g} settlements are counted as settled_by_event, {len(charged)} events charged something"
-        for outcome in ("committed", "released", "expired"):
-            counted = self._said(semconv.SETTLEMENT_COUNT, cycles_reservation_outcome=outcome)
-            if counted != outcomes[outcome]:
-                yield f"{counted:g} settlements are counted as {outcome}, {outcomes[outcome]} lives ended so"
-        if outcomes["committed"] != len(self.ledger.committed):
-            yield f"{outcomes['committed']} lives ended committed, {len(self.ledger.committed)} reservations did"
-        for outcome in ("lost", "queued"):
-            if outcomes[outcome]:
-                yield f"{outcomes[outcome]} lives ended {outcome}"
-        unenforced = self._said(semconv.UNENFORCED_STEPS)
-        if unenforced != outcomes["unenforced"]:
-            yield f"{unenforced:g} unenforced steps are counted, {outcomes['unenforced']} lives ended so"
-        for metric in (semconv.RESERVATIONS_ACTIVE, semconv.LEAKED, semconv.BACKLOG, semconv.TELEMETRY_DROPPED):
-            if value := self._said(metric):
-                yield f"{metric.name} is {value:g}"
+    def figures(self) -> Figures:
+        """What the metrics must say."""
+        return Figures(self.ledger, self.wire, self.spans, self.granted, self.released)
 
     # --- What the spans say -----------------------------------------------------------------------------------------
 
+    def _wrong_lives(self) -> Iterator[str]:
+        lives = [life for each in self.lives.values() for life in each]
+        outcomes = Counter(life.get(semconv.RESERVATION_OUTCOME) for life in lives)
+        for outcome in outcomes.keys() - {*semconv.VALUES[semconv.RESERVATION_OUTCOME]} | outcomes.keys() & _BAD_ENDS:
+            yield f"{outcomes[outcome]} lives ended {outcome}"
+        if outcomes["committed"] != len(self.ledger.committed):
+            yield f"{outcomes['committed']} lives ended committed, {len(self.ledger.committed)} reservations did"
+
     def _wrong_spans(self) -> Iterator[str]:
-        observed = self._said(semconv.OPERATION_DURATION, "_count")
-        if observed != len(self.witness.client_spans):
-            yield f"{observed:g} calls are observed, {len(self.witness.client_spans)} have a span"
+        if self.unended:
+            yield f"not ended: {self.unended}"
         on_the_wire = Counter(passage.span_id for passage in self.wire)
         for passage in self.wire:
-            if on_the_wire[passage.span_id] > 1 or passage.span_id not in self.spans:
+            if on_the_wire[passage.span_id] > 1 or passage.span_id not in self.calls:
                 yield f"{passage} has no span of its own"
-        for each, span in self.spans.items():
+        for each, span in self.calls.items():
             if each not in on_the_wire and not _was_not_sent(span):
-                yield f"the span {span.name} {attributes(span)} was no request on the wire"
+                yield f"the span {span.name} {span.attributes} was no request on the wire"
 
 
-def _was_not_sent(span: ReadableSpan) -> bool:
-    said = attributes(span)
-    gave_up = said.get(semconv.ERROR_TYPE) in (None, "connection_error", "timeout")
-    return said.get(semconv.HTTP_STATUS_CODE) is None and gave_up
+def _was_not_sent(span: ToldSpan) -> bool:
+    gave_up = span.attributes.get(semconv.ERROR_TYPE) in (None, "connection_error", "timeout")
+    return span.attributes.get(semconv.HTTP_STATUS_CODE) is None and gave_up

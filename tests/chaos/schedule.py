@@ -77,6 +77,11 @@ class Schedule:
         plan = {operation: tuple(_troubles(chance, intensity[operation])) for operation in OPERATIONS}
         return cls(seed, budgets, ample, settings, plan, journaled=chance.random() < 0.3)
 
+    @property
+    def cut_off_at(self) -> int | None:
+        """What an LLM call is charged that was cut off; None where it is charged nothing."""
+        return ESTIMATE if self.settings["unknown_spend"] == "commit_estimate" else None
+
     def script(self) -> _Script:
         """The plan as a script for the proxy."""
         return _Script(self.plan)

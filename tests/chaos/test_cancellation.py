@@ -100,7 +100,7 @@ async def test_a_run_cancelled_at_any_await_point_is_charged_for_what_it_used(
         async with _hooks(server.config(base_url=proxy.url), witness) as hooks:
             while await way(_run(f"at{at}", oracle, risks, hooks), at, moment):
                 at += PARTS
-        found = Accounts(oracle, server.ledger(), proxy.log, witness, risks, ample=True).violations()
+        found = Accounts.of_witness(oracle, server.ledger(), proxy.log, witness, risks, ample=True).violations()
     assert not found, "\n".join(found)
     assert at > 50
 

@@ -72,7 +72,7 @@ class Desk:
         return Governed(cast, shape(cast), awaited, tracing=False, hooks=hooks)
 
     def violations(self) -> list[str]:
-        return Accounts(
+        return Accounts.of_witness(
             self.oracle, self.server.ledger(), self.proxy.log, self._witness, self.risks, ample=True
         ).violations()
 

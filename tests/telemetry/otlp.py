@@ -91,21 +91,24 @@ class Inbox:
             if metric.name == name
         }
 
+    @property
+    def span_requests(self) -> list[ExportTraceServiceRequest]:
+        """All that was sent about spans."""
+        return [ExportTraceServiceRequest.FromString(each.content) for each in self._sent_to("/v1/traces")]
+
+    @property
+    def metric_requests(self) -> list[ExportMetricsServiceRequest]:
+        """All that was sent about metrics: each request says all that there is."""
+        return [ExportMetricsServiceRequest.FromString(each.content) for each in self._sent_to("/v1/metrics")]
+
+    def _sent_to(self, path: str) -> list[Received]:
+        return [each for each in list(self.requests) if each.path.endswith(path)]
+
     def _resource_spans(self) -> list[Any]:
-        return [
-            resource
-            for request in list(self.requests)
-            if request.path.endswith("/v1/traces")
-            for resource in ExportTraceServiceRequest.FromString(request.content).resource_spans
-        ]
+        return [resource for request in self.span_requests for resource in request.resource_spans]
 
     def _resource_metrics(self) -> list[Any]:
-        return [
-            resource
-            for request in list(self.requests)
-            if request.path.endswith("/v1/metrics")
-            for resource in ExportMetricsServiceRequest.FromString(request.content).resource_metrics
-        ]
+        return [resource for request in self.metric_requests for resource in request.resource_metrics]
 
 
 class Receiver(Inbox):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.metrics.export import (
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    MetricReader,
+    NumberDataPoint,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
@@ -19,16 +28,42 @@ from cycles_otel.telemetry import Recorder, TelemetryObserver
 from cycles_otel.telemetry.schema import Metric, prometheus_label
 
 
-class Witness:
-    """Keeps what a recorder records; metrics go both ways, so that the ways can be compared."""
+class OpenSpans(SpanProcessor):
+    """The spans that have started and not ended."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self.started = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.started += 1
+        self._names[span_id(span)] = span.name
+
+    def on_end(self, span: ReadableSpan) -> None:
+        del self._names[span_id(span)]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names.values())
+
+
+class Witness:
+    """Keeps what a recorder records; metrics go both ways, so that the ways can be compared.
+
+    Parameters
+    ----------
+    otlp: the address of a receiver of OTLP, which is sent the metrics at each flush of ``meters``.
+    """
+
+    def __init__(self, *, otlp: str | None = None, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
+        self.open_spans = OpenSpans()
         self.provider = TracerProvider()
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.provider.add_span_processor(self.open_spans)
         self.registry = CollectorRegistry()
         self.reader = InMemoryMetricReader()
-        self.meters = MeterProvider([self.reader])
+        self.meters = MeterProvider([self.reader, *([] if otlp is None else [_sender(otlp)])])
         self.recorder = Recorder(
             **{
                 "metrics": "both",
@@ -100,6 +135,10 @@ class Witness:
             for point in instrument.data.data_points
             if isinstance(point, HistogramDataPoint | NumberDataPoint)
         ]
+
+
+def _sender(otlp: str) -> MetricReader:
+    return PeriodicExportingMetricReader(OTLPMetricExporter(f"{otlp}/v1/metrics"), export_interval_millis=math.inf)
 
 
 def _shown(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
