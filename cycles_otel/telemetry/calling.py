@@ -8,7 +8,8 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from cycles_otel.telemetry.facts import Facts
+from cycles_otel.telemetry import semconv
+from cycles_otel.telemetry.facts import Attributes, Facts
 
 _NONE: Mapping[str, Any] = {}
 
@@ -55,3 +56,9 @@ _current: ContextVar[Calling | None] = ContextVar("cycles_otel_calling", default
 def current_calling() -> Calling | None:
     """What the code around the call says of it; None for a client that is used by itself."""
     return _current.get()
+
+
+def call_facts(attributes: Mapping[str, Any]) -> Attributes:
+    """A caller's facts by their full keys; what the table does not know stays off the span."""
+    named = {semconv.NAMESPACE + name: value for name, value in attributes.items()}
+    return {key: value for key, value in named.items() if key in semconv.CALL_FACTS and value is not None}

@@ -1,4 +1,4 @@
-"""The life of one reservation, and the calls of a step that holds none, as spans and metrics."""
+"""The life of one reservation, as a span and metrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from cycles_otel.budget.step import Step
 from cycles_otel.telemetry import log, semconv
-from cycles_otel.telemetry.calling import Calling
+from cycles_otel.telemetry.calling import Calling, call_facts
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Attributes, Facts, caps_attributes
 from cycles_otel.telemetry.linking import link_text
 from cycles_otel.telemetry.recorder import Recorder
 from cycles_otel.telemetry.schema import Metric
 from cycles_otel.telemetry.spans import span_name
+from cycles_otel.telemetry.unreserved import count_charge
 
 Ending = Callable[[Mapping[str, Any]], None]
 """Takes what is said at the end of a life."""
@@ -27,57 +28,6 @@ Mirror = Callable[[Facts], Ending]
 """Shows a life at another place as well: called where it begins, and what it returns where it ends."""
 
 _NOTHING: Attributes = {}
-
-
-def call_facts(attributes: Mapping[str, Any]) -> Attributes:
-    """A caller's facts by their full keys; what the table does not know stays off the span."""
-    named = {semconv.NAMESPACE + name: value for name, value in attributes.items()}
-    return {key: value for key, value in named.items() if key in semconv.CALL_FACTS and value is not None}
-
-
-class StepCalls:
-    """Observes the calls of a step without a reservation.
-
-    Parameters
-    ----------
-    parent: holds the parent of their spans, by default the span that is current where this is made.
-    link: the trace that their spans are linked to, as a ``traceparent``.
-    """
-
-    def __init__(
-        self, recorder: Recorder, facts: Facts, parent: context.Context | None = None, link: str | None = None
-    ) -> None:
-        self._recorder = recorder
-        self._facts = facts
-        self._context = context.get_current() if parent is None else parent
-        self._link = link
-
-    def calling(self, operation: str, attempt: int = 0, **attributes: Any) -> AbstractContextManager[None]:
-        """Around one HTTP request; see ``CallObserver``."""
-        return Calling(self._facts, self._context, attempt, call_facts(attributes), self._link)
-
-    def retrying(self, operation: str, attempt: int, error_type: str) -> None:
-        """There is no span of a reservation to note it on: the span of the next try counts it."""
-
-    def charged(self, outcome: str, *, actual: int, charged: int | None, source: str | None) -> None:
-        """What was used without a reservation, or left by another process, is charged."""
-        count_charge(self._recorder, self._facts, trace.get_current_span(self._context), outcome, source)
-
-    def link(self) -> str | None:
-        """What a later process links its settlement to."""
-        return self._link or link_text(trace.get_current_span(self._context))
-
-
-def count_charge(recorder: Recorder, facts: Facts, span: trace.Span, outcome: str, source: str | None) -> None:
-    """Count a charge that belongs to no reservation of this process."""
-    with recorder.contained("metrics", "the metrics of a charge"):
-        if outcome == semconv.UNBUDGETED:
-            recorder.metrics.record(semconv.UNBUDGETED_STEPS, 1, (facts.kind, facts.unit))
-        else:
-            labels = (facts.kind, outcome, source or "")
-            recorder.metrics.record(semconv.SETTLEMENT_COUNT, 1, labels, Exemplar.of(span))
-    if outcome in (semconv.LOST, semconv.UNBUDGETED):
-        log.settlement_failed(facts, span, outcome)
 
 
 class ReservationLife:

@@ -15,9 +15,10 @@ from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.telemetry import log, semconv
 from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.facts import Facts
-from cycles_otel.telemetry.life import Mirror, ReservationLife, StepCalls
+from cycles_otel.telemetry.life import Mirror, ReservationLife
 from cycles_otel.telemetry.recorder import Recorder, default_recorder
 from cycles_otel.telemetry.run import RunLife
+from cycles_otel.telemetry.unreserved import StepCalls
 
 
 class TelemetryObserver:
