@@ -76,9 +76,9 @@ def _add_uncharged(recorder: Recorder, request: Request, reply: Reply, facts: Fa
 
 
 def _add_from(recorder: Recorder, metric: Metric, body: Mapping[str, object], name: str, facts: Facts) -> None:
-    amount = amount_in(body, name)
-    if amount is not None:
-        _add(recorder, metric, amount, unit_in(body, name), facts)
+    amount = body.get(name)
+    if isinstance(amount, dict) and isinstance(amount.get("amount"), int):
+        _add(recorder, metric, amount["amount"], unit_in(body, name), facts)
 
 
 def _add(recorder: Recorder, metric: Metric, amount: int, unit: str, facts: Facts) -> None:

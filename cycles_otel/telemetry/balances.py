@@ -101,13 +101,14 @@ class _Seen:
         self.remaining = amount_in(balance, "remaining")
         shown = []
         for name, gauge in semconv.BUDGETS.items():
-            value = amount_in(balance, name)
-            if value is None and name in self._left_out_at_zero:
-                value = 0
-            if value is not None:
+            amount = balance.get(name)
+            value = amount.get("amount") if isinstance(amount, dict) else None
+            if isinstance(value, int):
                 shown.append((gauge, value))
                 if name in _LEFT_OUT_AT_ZERO:
                     self._left_out_at_zero.add(name)
+            elif name in self._left_out_at_zero:
+                shown.append((gauge, 0))
         flag = balance.get("is_over_limit")
         if isinstance(flag, bool) or _OVER_LIMIT in self._left_out_at_zero:
             shown.append((semconv.BUDGET_OVER_LIMIT, int(flag is True)))

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cycles_otel.telemetry.backends import Series
+from cycles_otel.telemetry.exemplar import Exemplar
 from cycles_otel.telemetry.schema import Metric
 
 
@@ -20,9 +22,14 @@ class LastValues(Collector):
         self._metric = metric
         self._values: dict[tuple[str, ...], float] = {}
 
-    def set(self, values: tuple[str, ...], value: float) -> None:
-        """Show ``value`` for the series with these label values from now on."""
-        self._values[values] = value
+    def series(self, values: tuple[str, ...]) -> Series:
+        """The series with these label values: it shows what it took last."""
+        noted = self._values
+
+        def series(value: float, exemplar: Exemplar | None) -> None:
+            noted[values] = value
+
+        return series
 
     def forget(self, values: tuple[str, ...]) -> None:
         """Show this series no more, until it is set again."""

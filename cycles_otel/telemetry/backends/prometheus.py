@@ -33,7 +33,7 @@ class PrometheusBackend:
     def series(self, metric: Metric, values: tuple[str, ...]) -> Series:
         child: Any = _instrument(self._registry, metric)
         if isinstance(child, LastValues):
-            return _noting(child, values)
+            return child.series(values)
         if values:
             child = child.labels(*values)
         if metric.kind is Kind.COUNTER:
@@ -53,13 +53,6 @@ class PrometheusBackend:
 def _counting(method: Any, exemplars: bool) -> Series:
     def series(value: float, exemplar: Exemplar | None) -> None:
         method(value, exemplar.labels if exemplars and exemplar is not None else None)
-
-    return series
-
-
-def _noting(gauge: LastValues, values: tuple[str, ...]) -> Series:
-    def series(value: float, exemplar: Exemplar | None) -> None:
-        gauge.set(values, value)
 
     return series
 
