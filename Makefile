@@ -50,6 +50,7 @@ check: $(VENV)/.dev  ## lint, format, types, generated files in sync
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 	@$(PYTHON) -m cycles_otel.telemetry.reference | diff -u docs/telemetry.md - || (echo "docs/telemetry.md is out of date: make reference"; exit 1)
+	@$(PYTHON) -m dashboards.generate.rules --check
 
 format: $(VENV)/.dev  ## write the format that check demands
 	@$(VENV)/bin/ruff check --fix --quiet .

@@ -1,0 +1,1 @@
+"""Dashboards, recording rules, alerts and runbooks, with the Python that generates them."""
