@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cycles_otel.telemetry import semconv
-from cycles_otel.telemetry.schema import Metric
+from cycles_otel.telemetry.schema import Metric, prometheus_label
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 WINDOW = 5 * MINUTE
@@ -43,6 +43,17 @@ def aggregate(operator: str, labels: Iterable[str], expression: str) -> str:
     """``operator by (labels) (expression)``; what does not stand among the labels vanishes."""
     by = ", ".join(labels)
     return f"{operator} by ({by}) (\n{indent(expression)}\n)" if by else f"{operator}(\n{indent(expression)}\n)"
+
+
+def where(matches: dict[str, str]) -> str:
+    """A selector: each attribute is a value, or matches a regular expression."""
+    return (
+        "{" + ", ".join(f'{prometheus_label(key)}{_operator(value)}"{value}"' for key, value in matches.items()) + "}"
+    )
+
+
+def _operator(value: str) -> str:
+    return "=" if value.replace("_", "").isalnum() else "=~"
 
 
 def rate(metric: Metric, clock: Clock) -> str:

@@ -10,14 +10,14 @@ import pytest
 from cycles_otel.telemetry import semconv
 from dashboards.generate.promql import Clock
 from dashboards.generate.recording import recording_groups
-from dashboards.generate.rules import DIRECTORY, main, rule_files
+from dashboards.generate.rules import DIRECTORY, Settings, main, rule_files
 
 RECORDINGS = [rule for group in recording_groups(Clock()) for rule in group.rules]
 
 
 class TestFiles:
     def test_are_in_sync_with_what_generates_them(self) -> None:
-        for name, text in rule_files(Clock()).items():
+        for name, text in rule_files(Settings()).items():
             assert (DIRECTORY / name).read_text(encoding="utf-8") == text
 
     def test_that_differ_are_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ class TestClock:
         def without_durations(text: str) -> str:
             return re.sub(r"\d+(ms|s|m|h|d)\b|/ 300|/ 5", "", text)
 
-        shipped, scaled = rule_files(Clock()), rule_files(Clock(1 / 60))
+        shipped, scaled = rule_files(Settings()), rule_files(Settings(1 / 60))
         assert {name: without_durations(text) for name, text in scaled.items()} == {
             name: without_durations(text) for name, text in shipped.items()
         }
