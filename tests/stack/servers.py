@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,12 +108,20 @@ class Server:
 
 
 class Prometheus(Server):
-    """Takes OTLP, and scrapes what it is told to."""
+    """Takes OTLP, scrapes what it is told to, and evaluates rules.
+
+    Parameters
+    ----------
+    rules: files with recording and alerting rules.
+    interval: seconds from one scrape of a page to the next.
+    """
 
     name, ready = "prometheus", "/-/ready"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rules: Sequence[Path] = (), interval: float = 0.25) -> None:
         super().__init__(folder, ports=1)
+        self._interval = f"{round(interval * 1000)}ms"
+        self._rules = [str(path) for path in rules]
         self._jobs: list[dict[str, Any]] = []
 
     def command(self) -> list[str]:
@@ -154,6 +162,10 @@ class Prometheus(Server):
         results = self._ask("query", query=expression)["result"]
         return float(results[0]["value"][1]) if results else None
 
+    def names(self, expression: str) -> set[str]:
+        """Of which alerts an expression has series."""
+        return {each["metric"]["alertname"] for each in self._ask("query", query=expression)["result"]}
+
     def examples(self, route: str) -> dict[str, set[Example]]:
         """The exemplars by the names of their series."""
         found: dict[str, set[Example]] = {}
@@ -169,7 +181,11 @@ class Prometheus(Server):
         return reply.json()["data"]
 
     def _configure(self) -> None:
-        configuration = {"global": {"scrape_interval": "250ms"}, "scrape_configs": self._jobs}
+        configuration = {
+            "global": {"scrape_interval": self._interval},
+            "rule_files": self._rules,
+            "scrape_configs": self._jobs,
+        }
         (self.folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
 
 
