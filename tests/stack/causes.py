@@ -93,7 +93,7 @@ async def budget_burns(stage: Stage) -> None:
 
 async def budget_is_exhausted(stage: Stage) -> None:
     """Nothing remains, and the agent goes on asking."""
-    await keep_running(await stage.hooks("spent"), "poor", 150)
+    await keep_running(await stage.hooks("spent"), "poor", 250)
 
 
 async def model_has_no_price(stage: Stage) -> None:
