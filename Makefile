@@ -8,7 +8,7 @@ INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types dashboards check-dashboards golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types dashboards check-dashboards pictures golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,6 +61,10 @@ dashboards: $(VENV)/.dev  ## write dashboards/ from what generates it
 
 check-dashboards:  ## the dashboards against Grafana's own schema (needs node and npm)
 	@cd dashboards/schema-check && npm ci --silent --no-audit --no-fund && node check.mjs ../*.json
+
+pictures: $(VENV)/.dev  ## draw the dashboards for the documentation, with the data of a desk at work (ten minutes)
+	@$(PYTHON) -m pip install --quiet --group pictures
+	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m scripts.pictures $(ARGS)
 
 golden: $(VENV)/.dev  ## replay the recordings of a real server (DIR=folder) against the embedded one
 	@$(PYTHON) -m tests.golden.replay $(DIR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.schema import prometheus_label
 from dashboards.generate.board import AGENTS, DENIALS, Dashboard, Row
-from dashboards.generate.budget_overview import IN_USD
+from dashboards.generate.budget_overview import IN_USD, NOT_IN_USD
 from dashboards.generate.panels import USED, Column, Panel, Values, bars, graph, number, rows, traces
 from dashboards.generate.queries import (
     AGENT,
@@ -153,7 +153,7 @@ def _why() -> list[Panel]:
 
 def _who() -> list[Panel]:
     counted = total(over_range(series(semconv.DENIALS, "rate5m")), TENANT, AGENT, KIND, REASON)
-    refused = total(over_range(series(semconv.AMOUNT_DENIED_TOTAL, "rate5m")), TARGET, UNIT)
+    refused = total(over_range(series(semconv.AMOUNT_DENIED_TOTAL, "rate5m", NOT_IN_USD)), TARGET, UNIT)
     near = f"max by ({SCOPE}, {TENANT}, {UNIT}) ({budgets(BUDGET_USED)} >= {BUDGET_USED_INFO:g})"
     over = f"max by ({SCOPE}, {TENANT}, {UNIT}) ({budgets(_OVER_LIMIT)} == 1)"
     lasts = f"max by ({SCOPE}, {TENANT}, {UNIT}) ({budgets(budget_exhausted_in('1h'))} and {near})"
@@ -211,11 +211,11 @@ def _who() -> list[Panel]:
             width=8,
         ),
         bars(
-            "Refused, by model or tool",
-            "In the time range, in whole numbers of the unit (USD_MICROCENTS too); the ten largest.",
+            "Other units refused, by model or tool",
+            "Risk points, tokens and credits that denied steps would have reserved in the time range; the largest.",
             Query(f"sort_desc({top(10, f'({refused}) > 0')})", f"{{{{{TARGET}}}}} {{{{{UNIT}}}}}"),
             unit="short",
-            empty=_NOTHING,
+            empty="Nothing was denied in another unit",
         ),
     ]
 

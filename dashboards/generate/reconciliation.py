@@ -27,8 +27,8 @@ NOT_SCRAPED = "The server's own metrics are not scraped"
 _TENANTS_OWN = f'{server.TENANT}=~"$tenant"'
 _SCOPE_OF_TENANT = 'cycles_scope_path!~".*/.*"'
 _COLORS = {"ours": "blue", "the server's": "orange", "the ledger's": "orange", NOT_SCRAPED: "gray"}
-_AGREES = ((None, "red"), (-0.01, "green"), (0.010001, "red"))
-"""Of what there is, so much may differ at the edges of the time range."""
+_AGREES = ((None, "red"), (-0.05, "yellow"), (-0.02, "green"), (0.02, "yellow"), (0.05, "red"))
+"""So much may differ at the edges of the time range; the longer that is, the less it does."""
 _NOTE = (
     "A reply that was lost on the way is counted by the server alone; the board Enforcement health shows such errors."
 )
@@ -80,7 +80,7 @@ def _answers() -> list[Panel]:
         number(
             "Dollars, ours against the ledger's",
             "By how much our counters differ from what the balances of tenants say was charged in the time range. More "
-            "than a percent either way is red: other clients charge the same budgets, or a process is not scraped.",
+            "than 5 % either way is red: other clients charge the same budgets, or a process is not scraped.",
             f"({counted}) / (({charged}) > 0) - 1",
             unit="percentunit",
             steps=_AGREES,
@@ -94,14 +94,14 @@ def _answers() -> list[Panel]:
                 f"(sum({over_range(ours)})) / ((sum({over_range(theirs)})) > 0) - 1",
                 unit="percentunit",
                 steps=_AGREES,
-                empty=NOT_SCRAPED,
+                empty="Not scraped",
                 decimals=2,
             )
             for title, ours, theirs in (
-                ("Reserves", _reserves(), _theirs("reserve")),
-                ("Commits", _answered("commit"), _theirs("commit")),
-                ("Releases", _answered("release"), _theirs("release")),
-                ("Events", _answered("event"), _theirs("event")),
+                ("Reserves: difference", _reserves(), _theirs("reserve")),
+                ("Commits: difference", _answered("commit"), _theirs("commit")),
+                ("Releases: difference", _answered("release"), _theirs("release")),
+                ("Events: difference", _answered("event"), _theirs("event")),
             )
         ),
     ]
@@ -173,7 +173,7 @@ def _calls() -> list[Panel]:
         graph(
             title,
             f"Per second, as our processes and as the server counted them. {_NOTE}"
-            + ("" if "Reserves" in title else " Ours has no tenant: select all of them."),
+            + ("" if title.startswith("Reserves") else " Ours has no tenant: select all of them."),
             Query(total(ours), "ours"),
             Query(total(theirs), "the server's"),
             Query(f"absent({recorded_by_server('reserve')}) * 0", NOT_SCRAPED),
