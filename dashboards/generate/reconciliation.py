@@ -26,6 +26,8 @@ from dashboards.generate.server import recorded_by_server
 NOT_SCRAPED = "The server's own metrics are not scraped"
 _TENANTS_OWN = f'{server.TENANT}=~"$tenant"'
 _SCOPE_OF_TENANT = 'cycles_scope_path!~".*/.*"'
+_ACCEPTED = f'{server.DECISION}!="{semconv.DENY}"'
+"""Of what it refuses the server counts the call as well; ours are those that worked."""
 _COLORS = {"ours": "blue", "the server's": "orange", "the ledger's": "orange", NOT_SCRAPED: "gray"}
 _AGREES = ((None, "red"), (-0.05, "yellow"), (-0.02, "green"), (0.02, "yellow"), (0.05, "red"))
 """So much may differ at the edges of the time range; the longer that is, the less it does."""
@@ -71,8 +73,8 @@ def _answers() -> list[Panel]:
     return [
         number(
             "The server's own metrics",
-            "Whether Prometheus scrapes /actuator/prometheus of the Cycles server. The embedded server has none; "
-            "without them this board compares with the balances alone.",
+            "Whether Prometheus scrapes /actuator/prometheus of the Cycles server. Without "
+            "them this board compares with the balances alone.",
             f"count({scraped}) > bool 0 or vector(0)",
             values=Values({"1": ("scraped", "green"), "0": ("not scraped", "gray")}),
             steps=(),
@@ -94,14 +96,14 @@ def _answers() -> list[Panel]:
                 f"(sum({over_range(ours)})) / ((sum({over_range(theirs)})) > 0) - 1",
                 unit="percentunit",
                 steps=_AGREES,
-                empty="Not scraped",
+                empty="Nothing to compare",
                 decimals=2,
             )
             for title, ours, theirs in (
                 ("Reserves: difference", _reserves(), _theirs("reserve")),
-                ("Commits: difference", _answered("commit"), _theirs("commit")),
-                ("Releases: difference", _answered("release"), _theirs("release")),
-                ("Events: difference", _answered("event"), _theirs("event")),
+                ("Commits: difference", _answered("commit"), _theirs("commit", _ACCEPTED)),
+                ("Releases: difference", _answered("release"), _theirs("release", _ACCEPTED)),
+                ("Events: difference", _answered("event"), _theirs("event", _ACCEPTED)),
             )
         ),
     ]
@@ -162,12 +164,12 @@ def _charged() -> list[Panel]:
 def _calls() -> list[Panel]:
     denied, granted = equal(semconv.DECISION, semconv.DENY), f'cycles_decision!="{semconv.DENY}"'
     pairs = (
-        ("Reserves granted", _reserves(granted), _theirs("reserve", f'{server.DECISION}!="{semconv.DENY}"')),
+        ("Reserves granted", _reserves(granted), _theirs("reserve", _ACCEPTED)),
         ("Reserves denied", _reserves(denied), _theirs("reserve", f'{server.DECISION}="{semconv.DENY}"')),
-        ("Commits", _answered("commit"), _theirs("commit")),
-        ("Releases", _answered("release"), _theirs("release")),
-        ("Extensions", _answered("extend"), _theirs("extend")),
-        ("Events", _answered("event"), _theirs("event")),
+        ("Commits", _answered("commit"), _theirs("commit", _ACCEPTED)),
+        ("Releases", _answered("release"), _theirs("release", _ACCEPTED)),
+        ("Extensions", _answered("extend"), _theirs("extend", _ACCEPTED)),
+        ("Events", _answered("event"), _theirs("event", _ACCEPTED)),
     )
     return [
         graph(

@@ -13,7 +13,7 @@ COUNTERS = {
     "release": ("cycles_reservations_release_total", (TENANT, DECISION)),
     "extend": ("cycles_reservations_extend_total", (TENANT, DECISION)),
     "expired": ("cycles_reservations_expired_total", (TENANT,)),
-    "event": ("cycles_events_total", (TENANT,)),
+    "event": ("cycles_events_total", (TENANT, DECISION)),
     "overdraft": ("cycles_overdraft_incurred_total", (TENANT,)),
 }
 """What each counter counts, its name, and the labels that are kept of it. A server may be set to have no ``tenant``."""

@@ -13,6 +13,8 @@ from scripts.pictures.drawing import draw
 from scripts.pictures.scene import SCRAPE, scene
 
 ROOT = Path(__file__).parents[2]
+WARMING_UP = 1.0
+"""Minutes before the time range begins, so that averages are over something."""
 
 
 def main() -> None:
@@ -28,7 +30,7 @@ def main() -> None:
         url = given.prometheus or running.enter_context(scene())
         if not given.prometheus:
             print(f"The desk works for {given.minutes:g} minutes; meanwhile: {url}")
-            time.sleep(given.minutes * 60)
+            time.sleep((given.minutes + WARMING_UP) * 60)
         for path in given.boards:
             _draw(path, url, given.minutes * 60, given.out / f"{path.stem}.png")
 

@@ -1,6 +1,6 @@
 """The desk of the demo at work, with an exporter beside it, for a Prometheus to scrape.
 
-It prints the two addresses, and goes on until it is interrupted.
+It prints the addresses of all that is to be scraped, and goes on until its input ends.
 """
 
 from __future__ import annotations
@@ -28,10 +28,15 @@ async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             exporter = _exporter(set_up, Path(folder))
             try:
-                print(
-                    json.dumps([set_up.telemetry.metrics_url, f"http://127.0.0.1:{EXPORTER_PORT}/metrics"]), flush=True
-                )
-                await _serve(set_up)
+                pages = {
+                    "desk": f"{set_up.telemetry.metrics_url}",
+                    "exporter": f"http://127.0.0.1:{EXPORTER_PORT}/metrics",
+                    "server": f"{set_up.server.url}/actuator/prometheus",
+                }
+                print(json.dumps(pages), flush=True)
+                work = asyncio.create_task(_serve(set_up))
+                await asyncio.to_thread(sys.stdin.read)
+                work.cancel()
             finally:
                 exporter.terminate()
                 exporter.wait()

@@ -136,13 +136,13 @@ def _lines(axes: Axes, panel: dict[str, Any], series: Sequence[Series], asker: A
                 axes.axhline(step["value"], color=COLORS[step["color"]], ls="--", lw=0.8)
         axes.set_ylim(low, None)
     _finish(axes, defaults, asker)
-    legend = panel["options"].get("legend", {})
-    shown = names[:9]
+    shown = names[:4] if max(map(len, names)) > 24 else names[:6]
     handles = [Rectangle((0, 0), 1, 0.2, color=colors[name]) for name in shown]
     labels = [name[:44] for name in shown]
-    columns = 3 if max(map(len, labels), default=0) < 24 else 2
-    if legend.get("placement") == "right":
-        columns = 3
+    columns = 2 if panel["gridPos"]["w"] < 12 and max(map(len, labels)) > 24 else 3
+    if len(names) > len(shown):
+        handles.append(Rectangle((0, 0), 0, 0, alpha=0))
+        labels.append(f"… {len(names) - len(shown)} more")
     axes.legend(
         handles,
         labels,
@@ -256,10 +256,15 @@ def table_of(panel: dict[str, Any], series: Sequence[Series]) -> tuple[list[str]
     columns = [names[source] for source in sorted(order, key=order.__getitem__) if not hidden.get(source)]
     named = [{names[key]: value for key, value in row.items() if key in names} for row in rows.values()]
     for by in panel["options"].get("sortBy", []):
-        numeric = any(isinstance(row.get(by["displayName"]), float) for row in named)
-        default: str | float = -math.inf if numeric else ""
-        named.sort(key=lambda row: row.get(by["displayName"], default), reverse=bool(by.get("desc")))  # type: ignore[arg-type,return-value]
+        named.sort(key=lambda row, by=by["displayName"]: _order(row.get(by)), reverse=bool(by.get("desc")))
     return columns, named
+
+
+def _order(value: str | float | None) -> tuple[float, str]:
+    """Cells without a value come first, then numbers, then texts."""
+    if value is None:
+        return -math.inf, ""
+    return (value, "") if isinstance(value, float) else (math.inf, value)
 
 
 def _widths(columns: Sequence[str], rows: Sequence[dict[str, Any]], styles: dict[str, Any]) -> list[float]:

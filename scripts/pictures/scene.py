@@ -52,10 +52,13 @@ def scene() -> Iterator[str]:
 
 def _start(started: contextlib.ExitStack, command: list[str]) -> IO[str]:
     """Start a program that ends with the block, and return what it prints."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
 
     def stop() -> None:
-        process.terminate()
+        process.stdin.close()
+        if command[0] != sys.executable:
+            process.terminate()
         process.wait()
 
     started.callback(stop)
@@ -63,11 +66,15 @@ def _start(started: contextlib.ExitStack, command: list[str]) -> IO[str]:
     return process.stdout
 
 
-def _configure(folder: Path, pages: list[str]) -> None:
+def _configure(folder: Path, pages: dict[str, str]) -> None:
     rules.main(["--out", str(folder / "rules"), "--scale", str(SCALE)])
     jobs = [
-        {"job_name": name, "static_configs": [{"targets": [page.split("/")[2]]}]}
-        for name, page in zip(("desk", "exporter"), pages, strict=True)
+        {
+            "job_name": name,
+            "metrics_path": "/" + page.split("/", 3)[3],
+            "static_configs": [{"targets": [page.split("/")[2]]}],
+        }
+        for name, page in pages.items()
     ]
     intervals = {"scrape_interval": f"{SCRAPE}s", "evaluation_interval": f"{SCRAPE}s"}
     configuration = {"global": intervals, "rule_files": [f"{folder}/rules/recording.yaml"], "scrape_configs": jobs}

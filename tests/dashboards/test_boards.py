@@ -28,7 +28,7 @@ EVERY = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="what generates them needs Python 3.11")
 class TestFiles:
     def test_are_in_sync_with_what_generates_them(self) -> None:
-        from dashboards.generate.__main__ import board_files
+        from dashboards.generate.boards import board_files
 
         files = board_files()
         assert set(files) == {f"{name}.json" for name in BOARDS}
@@ -38,12 +38,13 @@ class TestFiles:
     def test_are_written_and_checked_by_the_module(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from dashboards.generate import __main__ as module
+        from dashboards.generate import boards as module
+        from dashboards.generate import rules
 
         monkeypatch.setattr(module, "DIRECTORY", tmp_path)
         assert module.main(["--check"]) == 1
         assert "agents.json" in capsys.readouterr().err
-        monkeypatch.setattr(module.rules, "main", lambda _: 0)
+        monkeypatch.setattr(rules, "main", lambda _: 0)
         assert module.main([]) == 0
         assert module.main(["--check"]) == 0
 
