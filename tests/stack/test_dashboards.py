@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,11 @@ EMPTY_IN_HEALTH = {
     "reconciliation": {"Denials, by reason", "Expired reservations, and overdrafts"},
 }
 """Panels that wait for what a good day does not bring, by the board."""
+OF_OTHER_PAGES = {
+    *("Exporter, by target", "Polls of the exporter", "Runs of the server's maintenance"),
+    *(f"{what}: difference" for what in ("Reserves", "Commits", "Releases", "Events")),
+}
+"""Panels of what the exporter and the server show on pages of their own."""
 OF_TRACES = {"Denied steps, as traces"}
 PANELS = [
     pytest.param(board, panel, id=f"{board}: {panel['title']}")
@@ -102,15 +109,18 @@ def _filled(expression: str) -> str:
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
-    """A good day, and one on which everything goes wrong."""
+    """A good day as its pages are scraped, as it sends its metrics by OTLP, and one on which everything goes wrong."""
     folder = tmp_path_factory.mktemp("worlds")
     assert rules.main(["--out", str(folder), "--scale", str(SCALE)]) == 0
     with ExitStack() as stack:
         found = {}
-        for name in ("health", "faults"):
+        for name in ("otlp", "health", "faults"):
             prometheus = Prometheus(folder / name, [folder / "recording.yaml"], SCRAPED)
             found[name] = World(stack.enter_context(prometheus))
-            pages = stack.enter_context(_program(name, folder / f"{name}-files"))
+            if name == "otlp":
+                continue
+            environment = _both_ways(found["otlp"].prometheus) if name == "health" else {}
+            pages = stack.enter_context(_program(name, folder / f"{name}-files", environment))
             prometheus.scrape("desk", pages["desk"])
             prometheus.scrape("server", pages["server"])
             if name == "health":
@@ -120,13 +130,23 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World
         yield found
 
 
+def _both_ways(prometheus: Prometheus) -> dict[str, str]:
+    """The environment of a program that shows its metrics on a page, and sends them to this Prometheus as well."""
+    return {
+        "CYCLES_OTEL_METRICS": "both",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": prometheus.otlp_url,
+        "OTEL_METRIC_EXPORT_INTERVAL": str(int(SCRAPED * 1_000)),
+    }
+
+
 @contextmanager
-def _program(name: str, folder: Path) -> Iterator[dict[str, Any]]:
+def _program(name: str, folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """The pages of a program of ``desk``, until the end of the block."""
     folder.mkdir()
     command, pipe = [sys.executable, "-m", "tests.stack.desk", name, str(folder)], subprocess.PIPE
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        environ = {**os.environ, **environment}
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, stderr=log, text=True)
         with process:
             assert process.stdout is not None
             line = process.stdout.readline()
@@ -135,8 +155,8 @@ def _program(name: str, folder: Path) -> Iterator[dict[str, Any]]:
             process.kill()
 
 
-def _soon(holds: Callable[[], bool]) -> bool:
-    return eventually(holds, bool, WITHIN)
+def _soon(holds: Callable[[], object]) -> bool:
+    return bool(eventually(holds, bool, WITHIN))
 
 
 @pytest.mark.timeout(WITHIN + 90)
@@ -151,6 +171,12 @@ class TestPanels:
         assert _soon(lambda: worlds["faults"].has_data(panel)), "it does not fill"
         # A counter is at 0 from its start on, and the end of a time range may hold what is no data.
         assert not any(value for target in panel["targets"] for value in worlds["health"].values(target["expr"]))
+
+    @pytest.mark.parametrize("board", BOARDS)
+    def test_have_data_by_otlp_too(self, worlds: dict[str, World], board: str) -> None:
+        for panel in shown_of(BOARDS[board]):
+            if panel["title"] not in EMPTY_IN_HEALTH[board] | OF_OTHER_PAGES | OF_TRACES:
+                assert _soon(partial(worlds["otlp"].has_data, panel)), panel["title"]
 
     def test_that_wait_for_a_fault_exist(self) -> None:
         for board, titles in EMPTY_IN_HEALTH.items():
@@ -173,11 +199,11 @@ class TestVariables:
         for variable in board["templating"]["list"]:
             if variable["type"] == "query":
                 query = variable["query"]["query"]
-                assert _soon(lambda query=query: bool(worlds["health"].label_values(query))), variable["name"]
+                assert _soon(partial(worlds["health"].label_values, query)), variable["name"]
 
 
 @pytest.mark.timeout(WITHIN + 90)
 class TestAnnotations:
     def test_of_deploys_and_denials_are_there(self, worlds: dict[str, World]) -> None:
         for annotation in BOARDS["denials"]["annotations"]["list"]:
-            assert _soon(lambda query=annotation["target"]["expr"]: bool(worlds["faults"].values(query)))
+            assert _soon(partial(worlds["faults"].values, annotation["target"]["expr"]))
