@@ -8,7 +8,7 @@ INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types dashboards check-dashboards pictures golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,11 +50,21 @@ check: $(VENV)/.dev  ## lint, format, types, generated files in sync
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 	@$(PYTHON) -m cycles_otel.telemetry.reference | diff -u docs/telemetry.md - || (echo "docs/telemetry.md is out of date: make reference"; exit 1)
-	@$(PYTHON) -m dashboards.generate.rules --check
+	@$(PYTHON) -m dashboards.generate --check
 
 format: $(VENV)/.dev  ## write the format that check demands
 	@$(VENV)/bin/ruff check --fix --quiet .
 	@$(VENV)/bin/ruff format --quiet .
+
+dashboards: $(VENV)/.dev  ## write dashboards/ from what generates it
+	@$(PYTHON) -m dashboards.generate
+
+check-dashboards:  ## the dashboards against Grafana's own schema (needs node and npm)
+	@cd dashboards/schema-check && npm ci --silent --no-audit --no-fund && node check.mjs ../*.json
+
+pictures: $(VENV)/.dev  ## draw the dashboards for the documentation, with the data of a desk at work (ten minutes)
+	@$(PYTHON) -m pip install --quiet --group pictures
+	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m scripts.pictures $(ARGS)
 
 golden: $(VENV)/.dev  ## replay the recordings of a real server (DIR=folder) against the embedded one
 	@$(PYTHON) -m tests.golden.replay $(DIR)
@@ -70,7 +80,7 @@ wheel: $(VENV)/.dev  ## build the wheel, install it in a clean environment, use 
 	@cd / && $(CURDIR)/$(WHEEL)/bin/python $(CURDIR)/scripts/try_wheel.py
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(BESIDE) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(BESIDE) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/schema-check/node_modules
 
 $(VENV)/bin/python:
 	@python3 -m venv $(VENV)
@@ -83,7 +93,7 @@ $(VENV)/.cli: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV) for development (once)…"
-	@$(PYTHON) -m pip install --quiet --editable '.[cli]' --group test --group check
+	@$(PYTHON) -m pip install --quiet --editable '.[cli]' --group test --group check --group dashboards
 	@touch $@ $(VENV)/.cli
 
 $(LOWEST)/.dev: pyproject.toml scripts/lowest_constraints.py
@@ -91,7 +101,7 @@ $(LOWEST)/.dev: pyproject.toml scripts/lowest_constraints.py
 	@python3 -m venv $(LOWEST)
 	@$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@python3 scripts/lowest_constraints.py > $(LOWEST)/constraints.txt
-	@$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cli]' --group test
+	@$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[cli]' --group test --group dashboards
 	@touch $@
 
 # It sees what $(VENV) has, and holds no more than the one instrumentation and what that needs besides.

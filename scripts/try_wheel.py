@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cycles_otel
@@ -22,6 +23,12 @@ def main() -> None:
     demo = subprocess.run([command, "demo"], capture_output=True, text=True, check=False)
     assert demo.returncode == 2, demo
     assert "cycles-otel[cli]" in demo.stderr, demo.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([command, "dashboards", "export", folder], stdout=subprocess.DEVNULL, check=True)
+        exported = {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*.*")}
+    shipped = root / "dashboards"
+    paths = [path for pattern in ("*.json", "rules/*.yaml", "runbooks/*.md") for path in shipped.glob(pattern)]
+    assert exported == {path.relative_to(shipped): path.read_bytes() for path in paths}, exported.keys()
     print(f"The wheel of cycles-otel {cycles_otel.__version__} works in a clean environment.")
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``cycles-otel demo | serve | exporter``."""
+"""The command line: ``cycles-otel demo | serve | exporter | dashboards``."""
 
 from __future__ import annotations
 

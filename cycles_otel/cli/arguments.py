@@ -16,6 +16,7 @@ first steps:
   cycles-otel demo                             a team of agents under budgets, in ten seconds
   cycles-otel serve                            a Cycles server for development, for your own agents
   cycles-otel exporter                         the budgets of a server as metrics, for Prometheus
+  cycles-otel dashboards export DIR            the Grafana dashboards, the rules and runbooks for Prometheus
   cycles-otel COMMAND --help                   what a command does, and what it takes
 """
 
@@ -76,6 +77,26 @@ a file of targets is YAML; it counts more than the command line:
       interval: 10
 """
 
+_DASHBOARDS = """\
+The five Grafana dashboards, with the recording rules that they read, the alerts, and a runbook for each alert.
+"""
+_EXPORT = """\
+Writes all files below a folder: *.json for Grafana (to import, or for provisioning), rules/*.yaml for Prometheus,
+runbooks/*.md. What stands there is overwritten.
+"""
+_PUSH = """\
+Puts the dashboards into a Grafana (11 or later) by its HTTP API. What is the same already is left alone, and one that
+was changed there is overwritten: Grafana keeps its history. The token is that of a service account with the role
+Editor; better than on the command line it stands in GRAFANA_TOKEN.
+"""
+_PUSH_EXAMPLES = """\
+examples:
+  export GRAFANA_TOKEN=glsa_...
+  cycles-otel dashboards push --url https://grafana.example.com --folder Cycles --dry-run
+                                               see what would change
+  cycles-otel dashboards push --url https://grafana.example.com --folder Cycles
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and where to read more."""
@@ -93,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(subparsers)
     _add_serve(subparsers)
     _add_exporter(subparsers)
+    _add_dashboards(subparsers)
     return top
 
 
@@ -162,6 +184,32 @@ def _add_exporter(subparsers: argparse._SubParsersAction[_Parser]) -> None:
         "--max-budgets", type=_positive, default=10_000, metavar="N", help="how many are shown at most (default: 10000)"
     )
     exporter.set_defaults(command=commands.exporter, program=exporter.prog)
+
+
+def _add_dashboards(subparsers: argparse._SubParsersAction[_Parser]) -> None:
+    dashboards = subparsers.add_parser(
+        "dashboards",
+        help="the Grafana dashboards, rules and runbooks",
+        description=_DASHBOARDS,
+        formatter_class=_Wide,
+    )
+    dashboards.set_defaults(command=functools.partial(_print_help, dashboards), program=dashboards.prog)
+    actions = dashboards.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    export = actions.add_parser("export", help="write them to a folder", description=_EXPORT, formatter_class=_Wide)
+    export.add_argument("folder", metavar="DIR", help="the folder; it is made where it is missing")
+    export.set_defaults(command=commands.dashboards_export, program=export.prog)
+    push = actions.add_parser(
+        "push",
+        help="put the dashboards into a Grafana",
+        description=_PUSH,
+        epilog=_PUSH_EXAMPLES,
+        formatter_class=_Wide,
+    )
+    push.add_argument("--url", required=True, help="the address of Grafana")
+    push.add_argument("--token", help="of a service account (default: what GRAFANA_TOKEN says)")
+    push.add_argument("--folder", metavar="TITLE", help="the folder to put them into; it is made where it is missing")
+    push.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    push.set_defaults(command=commands.dashboards_push, program=push.prog)
 
 
 def _print_help(top: argparse.ArgumentParser, _: argparse.Namespace) -> int:

@@ -46,6 +46,21 @@ def exporter(given: argparse.Namespace) -> int:
         return run_exporter(options)
 
 
+def dashboards_export(given: argparse.Namespace) -> int:
+    """``cycles-otel dashboards export``."""
+    from cycles_otel.dashboards.command import run_export
+
+    return run_export(given.folder)
+
+
+def dashboards_push(given: argparse.Namespace) -> int:
+    """``cycles-otel dashboards push``."""
+    from cycles_otel.dashboards.command import run_push
+
+    token = (given.token or os.environ.get("GRAFANA_TOKEN", "")).strip()
+    return run_push(given.url, token, given.folder or None, given.dry_run)
+
+
 @contextmanager
 def _cli_extra() -> Iterator[None]:
     """Around the imports of a command.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.schema import Kind, Metric
 from dashboards.generate.promql import DAY, HOUR, INTERVAL, WINDOW, Clock, aggregate, rate
+from dashboards.generate.server import server_rates
 
 BUDGET_LABELS = semconv.BUDGET_OBSERVED.labels
 """What tells one budget from another."""
@@ -98,6 +99,7 @@ def recording_groups(clock: Clock) -> tuple[RecordingGroup, ...]:
         RecordingGroup("cycles-histograms", histograms),
         RecordingGroup("cycles-states", states),
         RecordingGroup("cycles-budgets", _budgets(clock)),
+        RecordingGroup("cycles-server", tuple(Recording(*rule) for rule in server_rates(clock).items())),
     )
 
 

@@ -144,8 +144,10 @@ class Prometheus(Server):
 
     def scrape(self, route: str, url: str, *, honor_labels: bool = False) -> None:
         """Scrape the page at ``url`` from now on; its series have the label ``route``."""
-        target = {"targets": [url.removeprefix("http://").removesuffix("/metrics")], "labels": {"route": route}}
-        self._jobs.append({"job_name": route, "honor_labels": honor_labels, "static_configs": [target]})
+        page = httpx.URL(url)
+        target = {"targets": [page.netloc.decode()], "labels": {"route": route}}
+        job = {"job_name": route, "metrics_path": page.path, "honor_labels": honor_labels}
+        self._jobs.append({**job, "static_configs": [target]})
         self._configure()
         httpx.post(f"{self.url()}/-/reload").raise_for_status()
 
