@@ -36,7 +36,7 @@ soak: $(VENV)/.dev  ## 50,000 governed steps at 64 at a time with 1 % faults: me
 stack:  ## a real Prometheus and a real OpenTelemetry Collector, built by Go into a cache outside of the clone
 	@python3 scripts/stack/set_up.py
 
-test-stack: $(VENV)/.dev  ## telemetry on every route into these real parts (ARGS='-k native')
+test-stack: $(VENV)/.schemas  ## telemetry on every route into these real parts (ARGS='-k native')
 	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m pytest -q -n auto --dist loadscope tests/stack $(ARGS)
 
 test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported versions
@@ -95,6 +95,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV) for development (once)…"
 	@$(PYTHON) -m pip install --quiet --editable '.[cli]' --group test --group check --group dashboards
 	@touch $@ $(VENV)/.cli
+
+$(VENV)/.schemas: $(VENV)/.dev
+	@$(PYTHON) -m pip install --quiet --group schemas
+	@touch $@
 
 $(LOWEST)/.dev: pyproject.toml scripts/lowest_constraints.py
 	@echo "Setting up $(LOWEST) with the lowest supported versions (once)…"

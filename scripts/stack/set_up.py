@@ -1,4 +1,5 @@
-"""Sets up what `make test-stack` runs against: a real Prometheus with promtool, and a real OpenTelemetry Collector.
+"""Sets up what `make test-stack` runs against: a real Prometheus with promtool, a real OpenTelemetry
+Collector, and kustomize with the custom resources of the Prometheus operator.
 
 They are built by Go, once, into a folder outside of the clone that is named after everything that goes into them;
 a later call finds them there. The folder's path is printed.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -21,6 +23,8 @@ from pathlib import Path
 
 PROMETHEUS = "v0.316.0"
 COLLECTOR_BUILDER = "v0.155.0"
+KUSTOMIZE = "v5.4.3"
+PROMETHEUS_OPERATOR = "v0.85.0"
 MANIFEST = Path(__file__).with_name("builder.yaml")
 # Nobody debugs these programs, and without the data for that they are built in less time.
 FLAGS = ("-trimpath", "-ldflags=-s -w", "-gcflags=all=-dwarf=false")
@@ -104,10 +108,33 @@ def _collector(place: Path) -> None:
     _go(place / "source", "build", "-mod=mod", COLLECTOR_TAGS, *FLAGS, "-o", str(place / "otelcol"), ".")
 
 
-PARTS: dict[tuple[str, ...], Build] = {("prometheus", "promtool"): _prometheus, ("otelcol",): _collector}
+def _kustomize(place: Path) -> None:
+    _go(place, "install", *FLAGS, f"sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE}")
+    (place / "kustomize").rename(place / KUSTOMIZE_PROGRAM)
 
 
-def _go(place: Path, *arguments: str) -> None:
+def _custom_resources(place: Path) -> None:
+    module = f"github.com/prometheus-operator/prometheus-operator@{PROMETHEUS_OPERATOR}"
+    said = _go(place, "mod", "download", "-json", module)
+    downloaded = json.loads(said[said.index("{") :])
+    # Go's own copy is read-only, folder and all, and a folder that is moved must not be.
+    (place / CUSTOM_RESOURCES).mkdir()
+    for definition in Path(downloaded["Dir"], "example", "prometheus-operator-crd").glob("*.yaml"):
+        (place / CUSTOM_RESOURCES / definition.name).write_bytes(definition.read_bytes())
+
+
+# Their versions are in their names: another version of one of them builds no other part anew.
+KUSTOMIZE_PROGRAM = f"kustomize-{KUSTOMIZE}"
+CUSTOM_RESOURCES = f"prometheus-operator-{PROMETHEUS_OPERATOR}"
+PARTS: dict[tuple[str, ...], Build] = {
+    ("prometheus", "promtool"): _prometheus,
+    ("otelcol",): _collector,
+    (KUSTOMIZE_PROGRAM,): _kustomize,
+    (CUSTOM_RESOURCES,): _custom_resources,
+}
+
+
+def _go(place: Path, *arguments: str) -> str:
     environment = {"GOPROXY": _proxy(), "CGO_ENABLED": "0", "GOBIN": str(place), "GOWORK": "off"}
     done = subprocess.run(
         [_go_command(), *arguments],
@@ -121,6 +148,7 @@ def _go(place: Path, *arguments: str) -> None:
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-15:])
         raise BuildError(f"go {' '.join(arguments)} failed:\n{last}")
+    return done.stdout
 
 
 def _go_command() -> str:
