@@ -81,8 +81,7 @@ class TelemetryObserver:
     def backlog(self, pending: int, oldest: float | None) -> None:
         """How many settlements wait in the journal, and the age of the oldest in s."""
         with self._recorder.contained("metrics", "the backlog"):
-            self._recorder.metrics.record(semconv.BACKLOG, pending)
-            self._recorder.metrics.record(semconv.OLDEST, oldest or 0.0)
+            self._recorder.backlogs.tell(self, pending, oldest)
 
     def journal_failed(self, error: OSError) -> None:
         """A known spend could not be written to the journal."""

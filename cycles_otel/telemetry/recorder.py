@@ -15,6 +15,7 @@ from opentelemetry.trace import Link, Span, SpanKind
 from cycles_otel._version import __version__
 from cycles_otel.telemetry import semconv
 from cycles_otel.telemetry.backends import Backend
+from cycles_otel.telemetry.backlogs import Backlogs
 from cycles_otel.telemetry.balances import REMEMBERED, Balances
 from cycles_otel.telemetry.call_hooks import CallHooks
 from cycles_otel.telemetry.cardinality import MAX_SERIES, MAX_VALUES, CardinalityGuard
@@ -76,6 +77,7 @@ class Recorder:
         self.metrics = Metrics(self._guard)
         self.faults = Faults(self.metrics)
         self.balances = Balances(self.metrics, self.subject_label, max(REMEMBERED, max_series))
+        self.backlogs = Backlogs(self.metrics)
         self.reservations = Reservations()
         self.replays = Replays()
         self.show_on_metrics(subject_labels)
@@ -90,6 +92,7 @@ class Recorder:
 
     def after_fork(self) -> None:
         """In a forked child: begin to count anew, since what the parent counted is the parent's."""
+        self.backlogs = Backlogs(self.metrics)
         self.route(self._route)
 
     def tell_apart(self, max_values: int) -> None:
