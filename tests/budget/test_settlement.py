@@ -179,7 +179,8 @@ class TestChargesThatAreRefused:
         server.set_budget("tenant:acme", "TOKENS", status="FROZEN")
         settlement = reservation.commit(used(40))
         await until(lambda: len(sent(server, "event")) >= 2)
-        assert {request.status for request in sent(server, "event")} == {409}
+        # The last one may be on its way still.
+        assert {request.status for request in sent(server, "event")} - {None} == {409}
         server.set_budget("tenant:acme", "TOKENS", status="ACTIVE")
         assert await outcome(settlement) == "settled_by_event"
         assert len(set(keys(sent(server, "event")))) == 1
