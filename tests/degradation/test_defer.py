@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 from agents import Agent
 
@@ -113,9 +114,12 @@ class TestACancellationMeanwhile:
     ) -> None:
         async with open_desk(on_llm_denied=PATIENT) as desk:
             run = asyncio.create_task(desk.run(Agent(name="clerk", model=NamedModel("large"))))
-            await until(lambda: len(reserves(server)) >= 1, seconds=10)
-            with server.hold("reserve", applied=True) as hold:
-                server.fund(TENANT, 10_000, "TOKENS")
+            with ExitStack() as granted:
+                # While an answer that denies is held back, no question is on its way: the next one finds the budget.
+                with server.hold("reserve", applied=True) as denied:
+                    await denied.arrived()
+                    server.fund(TENANT, 10_000, "TOKENS")
+                    hold = granted.enter_context(server.hold("reserve", applied=True))
                 await hold.arrived()
                 await until(lambda: bool(desk.ledger.active), seconds=10)
                 await cancelled(run)
