@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import itertools
 import statistics
@@ -301,10 +302,10 @@ def print_costs(title: str, work: Callable[[Work], None], calls: int, rounds: in
     """What telemetry adds to the work, divided by the number of calls in it, beside the floor."""
     spans, tape = taped(work)
     bare = Work(None)
-    works: dict[str, Callable[[], None]] = {"bare": lambda: work(bare)}
+    works: dict[str, Callable[[], None]] = {"bare": functools.partial(work, bare)}
     for way in WAYS:
         worker = Work(way.recorder())
-        works[way.name] = lambda worker=worker: work(worker)  # type: ignore[misc]
+        works[way.name] = functools.partial(work, worker)
         works["floor of " + way.name] = Floor(way, spans, tape).step
     rows = interleaved(works, rounds)
     print(f"\n{title}: {len(spans) / calls:g} spans, {len(tape.operations) / calls:g} metric operations")
