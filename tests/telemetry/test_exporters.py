@@ -126,7 +126,8 @@ class TestProtocol:
             send_a_span(receiver.url)
             send_a_metric(receiver.url)
             spans, metrics = [each.deadline or 0 for each in receiver.requests]
-            assert metrics <= 100 < spans <= 300
+            # gRPC sends what is left in few digits, and rounds up: neither is just what was asked for.
+            assert 50 < metrics < 200 < spans < 400
 
     def test_an_endpoint_that_the_exporter_refuses_is_an_error_that_says_why(
         self, monkeypatch: pytest.MonkeyPatch
