@@ -28,6 +28,8 @@ COMMITTED, SETTLED_BY_EVENT, QUEUED, LOST = "committed", "settled_by_event", "qu
 UNBUDGETED = "unbudgeted"
 RELEASE_TIMEOUT = 30.0
 _NO_BUDGET = ("NOT_FOUND", "UNIT_MISMATCH")
+_NEXT_QUESTION = 0.002
+"""How long a run takes to come to its next step, in s: nobody waits for a charge, but that step for its question."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Charging:
         """Journal a claim, and deliver it; whatever happens, it ends with an outcome."""
         journaled = self._journal.record(claim.spend)
         try:
+            if claim.lane is not None:
+                await asyncio.sleep(_NEXT_QUESTION)
             charged = await self._deliver(claim)
         except asyncio.CancelledError:
             # The connection is closed, or the loop ends: the journal keeps the spend for the next process.

@@ -58,7 +58,8 @@ class Delivery:
         patient: take a budget that is frozen, closed or gone for something that an operator may mend, too.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        await asyncio.sleep(pause)
+        if pause > 0:
+            await asyncio.sleep(pause)
         async with self._in_lane(lane):
             response = await self._try(operation, send, observer, 0, attributes)
         attempt, pause = 0, self._first_pause

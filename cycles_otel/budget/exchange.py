@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import httpx
 from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
@@ -43,8 +43,10 @@ def bounded_client(config: CyclesConfig, circuit: Circuit | None = None) -> Asyn
 def _bounded(method: Method, operation: str, longest: float, circuit: Circuit | None) -> Method:
     async def bounded(*args: Any, **kwargs: Any) -> CyclesResponse:
         try:
-            response = await asyncio.wait_for(method(*args, **kwargs), longest)
-        except (asyncio.TimeoutError, TimeoutError):
+            # In the task of the caller: a task of its own, as asyncio.wait_for has it, costs more than all of this.
+            with anyio.fail_after(longest):
+                response = await method(*args, **kwargs)
+        except TimeoutError:
             response = CyclesResponse.transport_error(httpx.ReadTimeout(f"no whole reply within {longest:g} s"))
         except Exception as error:  # noqa: BLE001 - whatever the libraries below raise, it is no answer
             response = CyclesResponse.transport_error(error)

@@ -128,11 +128,10 @@ class Journal:
             "not_before_ms": None if spend.not_before is None else int(spend.not_before * 1000),
             _OURS: {"owner": owner, "link": spend.link},
         }
-        path = directory / _file_name(spend.id)
-        unfinished = directory / f"{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+        path = os.path.join(directory, _file_name(spend.id))
+        unfinished = f"{path}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
         try:
-            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                json.dump(record, file)
+            _write_whole(unfinished, json.dumps(record).encode())
             os.replace(unfinished, path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -153,6 +152,15 @@ class Journal:
             if isinstance(record, dict) and isinstance(record.get(_OURS), dict):
                 return dict(record[_OURS])
         return {}
+
+
+def _write_whole(path: str, content: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        while content:
+            content = content[os.write(file, content) :]
+    finally:
+        os.close(file)
 
 
 def _file_name(spend_id: str) -> str:

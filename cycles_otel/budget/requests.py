@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from runcycles import CommitOveragePolicy
@@ -96,7 +96,7 @@ def _what(step: Step, operation: str) -> dict[str, Any]:
     body = {
         "idempotency_key": step.idempotency_key(operation),
         "subject": step.subject.to_body(),
-        "action": asdict(step.action),
+        "action": {"kind": step.action.kind, "name": step.action.name},
     }
     return body | _optional(metadata=step.metadata)
 

@@ -12,6 +12,8 @@ _KEY = "traceparent"
 
 def link_text(span: Span) -> str | None:
     """The span as a text that ``links_to`` understands; None where nobody traces."""
+    if not span.get_span_context().is_valid:
+        return None
     carrier: dict[str, str] = {}
     _propagator.inject(carrier, trace.set_span_in_context(span, context.Context()))
     return carrier.get(_KEY)
