@@ -8,7 +8,7 @@ INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside check format types dashboards check-dashboards pictures golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside bench check format types dashboards check-dashboards pictures golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,9 @@ test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported version
 
 test-beside: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready)  ## our spans beside those of each instrumentation of the Agents SDK
 	@$(PYTHON) -m pytest -q -n auto tests/beside $(ARGS)
+
+bench: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready) $(BESIDE)/runcycles/.ready  ## compare with the bare SDK and with others, into benchmarks/RESULTS.md (eight minutes, on a calm machine)
+	@$(PYTHON) -m benchmarks --write benchmarks/RESULTS.md $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, generated files in sync
 	@$(VENV)/bin/ruff check .
