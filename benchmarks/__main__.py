@@ -67,8 +67,12 @@ def measured(extent: Extent, missing: Sequence[str] = ()) -> str:
     tell("runs")
     said = compare(variants, rounds=extent.rounds, runs=extent.runs, concurrent=extent.concurrent)
     tell("instrumentations without a budget")
-    instrumentations = [BARE, *(name for name in ALONE if name not in missing)]
-    beside = compare(instrumentations, rounds=extent.rounds, runs=extent.runs, concurrent=())
+    instrumentations = [name for name in ALONE if name not in missing]
+    beside = (
+        compare([BARE, *instrumentations], rounds=extent.rounds, runs=extent.runs, concurrent=())
+        if instrumentations
+        else {}
+    )
     tell("imports")
     started = imports.seconds(extent.starts)
     with stub(0) as url, workers([OURS]) as at_work:
@@ -97,7 +101,9 @@ def measured(extent: Extent, missing: Sequence[str] = ()) -> str:
 
 def _import_goal(started: dict[str, list[float]]) -> Goal:
     longer = ratio(started["and CyclesRunHooks"], started["agents"])
-    return Goal(f"start with the hooks ≤ {LONGEST_IMPORT} × that with the SDK", longer.text(), longer.median <= LONGEST_IMPORT)
+    return Goal(
+        f"start with the hooks ≤ {LONGEST_IMPORT} × that with the SDK", longer.text(), longer.median <= LONGEST_IMPORT
+    )
 
 
 def _page(
@@ -109,26 +115,29 @@ def _page(
     found: Sequence[Goal],
 ) -> str:
     starts = [(name, Spread.of(seconds).text()) for name, seconds in started.items()]
-    return "\n\n".join(
-        (
-            "# Results\n\nWritten by `make bench`; how to read it: [README.md](README.md).",
-            report.machine(),
-            "## Goals",
-            report.goals(found),
-            "## One run at a time\n\nWhat each variant adds to a run of the bare SDK (its own time in the first row).",
-            report.runs(said),
-            "## Many runs at a time\n\nReplies come after 5 ms.",
-            report.throughput(said),
-            "## Instrumentations without a budget",
-            report.alone(beside),
-            "## Growth",
-            report.growth(grown),
-            "## Start of a program",
-            report.table(("imports", "s"), starts),
-            "## The hot path\n\nAll telemetry on, by the profiles of both threads.",
-            hot_path,
+    return (
+        "\n\n".join(
+            (
+                "# Results\n\nWritten by `make bench`; how to read it: [README.md](README.md).",
+                report.machine(),
+                "## Goals",
+                report.goals(found),
+                "## One run at a time\n\nWhat is added to a run of the bare SDK, whose own time comes first.",
+                report.runs(said),
+                "## Many runs at a time\n\nReplies come after 5 ms.",
+                report.throughput(said),
+                "## Instrumentations without a budget",
+                report.alone(beside),
+                "## Growth",
+                report.growth(grown),
+                "## Start of a program",
+                report.table(("imports", "s"), starts),
+                "## The hot path\n\nAll telemetry on, by the profiles of both threads.",
+                hot_path,
+            )
         )
-    ) + "\n"
+        + "\n"
+    )
 
 
 def tell(what: str) -> None:

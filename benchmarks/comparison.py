@@ -28,7 +28,9 @@ class Rounds:
     def round_trips(self) -> list[float]:
         """How many replies a run waits for: what it gets slower where each reply takes 20 ms."""
         longest = DELAYS[-1]
-        return [(slow - fast) * 1000 / longest for slow, fast in zip(self.latency[longest], self.latency[0], strict=True)]
+        return [
+            (slow - fast) * 1000 / longest for slow, fast in zip(self.latency[longest], self.latency[0], strict=True)
+        ]
 
 
 @contextlib.contextmanager

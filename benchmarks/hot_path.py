@@ -31,9 +31,9 @@ PARTS = {
     "OpenTelemetry SDK": r"/opentelemetry/",
     "prometheus_client": r"/prometheus_client/",
     "runcycles": r"/runcycles/",
-    "httpx, httpcore, h11, anyio": r"/(httpx|httpcore|h11|anyio|sniffio|certifi|idna)/|socket|ipaddress|cookiejar|urllib",
+    "httpx, httpcore, h11, anyio": r"/(httpx|httpcore|h11|anyio|sniffio)/|socket|ipaddress|cookiejar|urllib",
     "asyncio": r"/asyncio/|select\.|_contextvars|/selectors\.py|/concurrent/",
-    "Agents SDK and its pydantic": r"/(agents|openai|pydantic|pydantic_core)/|pydantic|/copy\.py|/dataclasses\.py|/typing",
+    "Agents SDK and its pydantic": r"/(agents|openai)/|pydantic|/copy\.py|/dataclasses\.py|/typing",
 }
 _WAITING = re.compile(r"method 'poll'|method 'acquire'|time\.sleep|SimpleQueue")
 
@@ -43,7 +43,9 @@ async def profile(url: str, runs: int) -> Figures:
 
     A profiler makes calls of Python dearer than those of C: a share says where to look, the CPU beside it is exact.
     """
-    async with CyclesRunHooks(config=config(url), recorder=recorder(spans=True, metrics=True), settle_timeout=0) as hooks:
+    async with CyclesRunHooks(
+        config=config(url), recorder=recorder(spans=True, metrics=True), settle_timeout=0
+    ) as hooks:
 
         async def play() -> None:
             for _ in range(runs):

@@ -9,7 +9,7 @@ import time
 import tracemalloc
 from typing import Any
 
-from agents import Runner, RunConfig
+from agents import RunConfig, Runner
 from runcycles import Unit
 
 from benchmarks.scenario import agent_of

@@ -59,7 +59,9 @@ def runs(said: Mapping[str, Rounds]) -> str:
             less = bare.latency[delay] if name != BARE else [0.0] * len(bare.latency[delay])
             added = Spread.of(one - none for one, none in zip(rounds.latency[delay], less, strict=True))
             cells.append(added.text(1000))
-        cpu = [one - none for one, none in zip(rounds.cpu[0], bare.cpu[0], strict=True)] if name != BARE else bare.cpu[0]
+        cpu = (
+            [one - none for one, none in zip(rounds.cpu[0], bare.cpu[0], strict=True)] if name != BARE else bare.cpu[0]
+        )
         cells.append(Spread.of(value / STEPS for value in cpu).text(1000))
         cells.append(Spread.of(rounds.round_trips()).text(digits=1))
         rows.append(cells)
@@ -85,6 +87,8 @@ def throughput(said: Mapping[str, Rounds]) -> str:
 
 def alone(said: Mapping[str, Rounds]) -> str:
     """Instrumentations without a budget: what they add to a run."""
+    if not said:
+        return "None is installed here."
     bare = said[BARE]
     rows = [
         [name, ratio(rounds.latency[0], bare.latency[0]).text(), ratio(rounds.cpu[0], bare.cpu[0]).text()]

@@ -1,4 +1,4 @@
-"""A Cycles server that only answers: `python -m benchmarks.stub DELAY_MS`; it prints its port, and ends with its parent.
+"""A Cycles server that only answers: `python -m benchmarks.stub DELAY_MS`; it prints its port, ends with its parent.
 
 Every budget is ample, and every reply comes after the delay. It costs a small part of what is measured with it, and in
 a process of its own, so that it takes no time from the program under test.

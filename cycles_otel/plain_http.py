@@ -12,10 +12,14 @@ logger = logging.getLogger("cycles_otel")
 
 def warn_of_plain_http(base_url: str) -> None:
     """Warn, once for each host, where the address of a server is neither https nor on this machine."""
+    if is_plain_over_a_network(base_url):
+        _warn_once(urlsplit(base_url).hostname or "")
+
+
+def is_plain_over_a_network(base_url: str) -> bool:
+    """Whether the address of a server is neither https nor on this machine."""
     address = urlsplit(base_url)
-    host = address.hostname or ""
-    if address.scheme == "http" and not _is_loopback(host):
-        _warn_once(host)
+    return address.scheme == "http" and not _is_loopback(address.hostname or "")
 
 
 @functools.cache

@@ -52,13 +52,14 @@ def scope_path(step: Step) -> str:
 def _misconfigured(verdict: Verdict, step: Step) -> CyclesConfigurationError:
     return CyclesConfigurationError(
         f"{_named(step)} was refused by Cycles with {verdict.response.status} {verdict.reason}: {verdict.message}. "
-        f"{_what_to_mend(verdict, step)}",
+        f"{what_to_mend(verdict, step)}",
         reason_code=verdict.reason,
         **_protocol_facts(verdict),
     )
 
 
-def _what_to_mend(verdict: Verdict, step: Step) -> str:
+def what_to_mend(verdict: Verdict, step: Step) -> str:
+    """What to change where the server refused a request because of how the program is set up."""
     if verdict.reason == UNIT_MISMATCH:
         details = verdict.body.get("details") or {}
         scope, unit = details.get("scope", scope_path(step)), step.unit.value

@@ -24,7 +24,7 @@ from runcycles.journal import CommitJournal, PendingCommitRecord, auth_fingerpri
 from cycles_otel.budget.ownership import Owner
 
 _VERSION = 1
-_OURS = "cycles_otel"
+OURS = "cycles_otel"
 _LONGEST_FLOOR = 3600.0
 
 
@@ -66,9 +66,14 @@ class Journal:
         self._failed = failed
         self._records: CommitJournal | None = None
         if config.journal_enabled:
-            base = Path(config.journal_dir) if config.journal_dir else default_journal_dir()
+            base = journal_folder(config)
             self._records = CommitJournal(base / auth_fingerprint(config.base_url, config.api_key, config.tenant))
             self._owner = Owner(self._records.directory)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the records of this server and identity are; None where the config disables the journal."""
+        return None if self._records is None else self._records.directory
 
     def record(self, spend: KnownSpend) -> bool:
         """Note a spend, or what is new about it; False where it is not on disk."""
@@ -126,7 +131,7 @@ class Journal:
             "event_fallback_body": spend.charge,
             "recorded_at_ms": int(time.time() * 1000),
             "not_before_ms": None if spend.not_before is None else int(spend.not_before * 1000),
-            _OURS: {"owner": owner, "link": spend.link},
+            OURS: {"owner": owner, "link": spend.link},
         }
         path = os.path.join(directory, _file_name(spend.id))
         unfinished = f"{path}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
@@ -149,9 +154,14 @@ class Journal:
         assert self._records is not None
         with contextlib.suppress(OSError, ValueError):
             record = json.loads((self._records.directory / _file_name(spend_id)).read_text(encoding="utf-8"))
-            if isinstance(record, dict) and isinstance(record.get(_OURS), dict):
-                return dict(record[_OURS])
+            if isinstance(record, dict) and isinstance(record.get(OURS), dict):
+                return dict(record[OURS])
         return {}
+
+
+def journal_folder(config: CyclesConfig) -> Path:
+    """Where the journals of all servers and identities are."""
+    return Path(config.journal_dir) if config.journal_dir else default_journal_dir()
 
 
 def _write_whole(path: str, content: bytes) -> None:

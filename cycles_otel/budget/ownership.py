@@ -111,6 +111,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a live process holds this owner's file; nothing is changed by asking."""
+    if not _NAME.fullmatch(path.name):
+        return False
+    try:
+        file = _locked(path, create=False)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    if file is not None:
+        os.close(file)
+    return False
+
+
 def _locked(path: Path, *, create: bool) -> int | None:
     """The file, open and locked; None where the system, or the file system, knows no locks.
 

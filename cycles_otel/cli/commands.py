@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 DEFAULT_BUDGETS = Path(__file__).with_name("budgets.yaml")
+LEVELS = ("tenant", "workspace", "app", "workflow", "agent")
 PACE = ("interval", "jitter", "timeout", "stale_after", "max_backoff")
-_PACKAGES_OF_THE_EXTRA = ("rich", "starlette", "uvicorn", "yaml")
+_PACKAGES_OF_THE_EXTRA = ("rich", "shtab", "starlette", "uvicorn", "yaml")
 
 
 def demo(given: argparse.Namespace) -> int:
@@ -59,6 +61,68 @@ def dashboards_push(given: argparse.Namespace) -> int:
 
     token = (given.token or os.environ.get("GRAFANA_TOKEN", "")).strip()
     return run_push(given.url, token, given.folder or None, given.dry_run)
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """``cycles-otel doctor``; returns 1 where there is something to mend."""
+    with _cli_extra():
+        from runcycles import Unit
+
+        from cycles_otel.doctor.command import run_doctor
+        from cycles_otel.doctor.setup import Asked
+
+    levels = {level: value for level in LEVELS if (value := getattr(given, level)) is not None}
+    more = {} if given.llm_estimate is None else {"llm_estimate": given.llm_estimate}
+    asked = Asked(
+        levels,
+        llm_unit=Unit(given.llm_unit),
+        tool_risk=given.tool_risk,
+        timeout=given.timeout,
+        metrics_url=given.metrics_url,
+        **more,
+    )
+    return run_doctor(asked, json=given.json)
+
+
+def journal_list(given: argparse.Namespace) -> int:
+    """``cycles-otel journal list``."""
+    with _cli_extra():
+        from cycles_otel.cli.journal.listing import run_list
+
+    return run_list(_journal_folder(given.dir), as_json=given.json)
+
+
+def journal_replay(given: argparse.Namespace) -> int:
+    """``cycles-otel journal replay``; returns 1 where something is left."""
+    with _cli_extra():
+        from cycles_otel.cli.journal.replay import run_replay
+    from cycles_otel.parameters import connection_config
+
+    if given.dir is not None:
+        os.environ["CYCLES_JOURNAL_DIR"] = given.dir
+    try:
+        config = connection_config(None, None)
+    except ValueError as error:
+        print(f"{given.program}: {error}", file=sys.stderr)
+        return 2
+    return run_replay(config, _journal_folder(given.dir), timeout=given.timeout, dry_run=given.dry_run)
+
+
+def completion(given: argparse.Namespace) -> int:
+    """``cycles-otel completion``."""
+    with _cli_extra():
+        import shtab
+    from cycles_otel.cli.arguments import parser
+
+    print(shtab.complete(parser(), given.shell))
+    return 0
+
+
+def _journal_folder(given: str | None) -> Path:
+    from runcycles.journal import default_journal_dir
+
+    named = given or os.environ.get("CYCLES_JOURNAL_DIR")
+    return Path(named) if named else default_journal_dir()
 
 
 @contextmanager

@@ -1,0 +1,30 @@
+"""``cycles-otel completion``: what it takes."""
+
+from __future__ import annotations
+
+from cycles_otel.cli import commands
+from cycles_otel.cli.arguments.common import Subparsers, Wide
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+_COMPLETION = """\
+Prints what lets a shell complete the commands and options of cycles-otel.
+"""
+_EXAMPLES = """\
+examples:
+  eval "$(cycles-otel completion bash)"        for this shell; in ~/.bashrc for all
+  cycles-otel completion zsh > "${fpath[1]}/_cycles-otel"
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """``cycles-otel completion``."""
+    completion = subparsers.add_parser(
+        "completion",
+        help="let a shell complete commands and options",
+        description=_COMPLETION,
+        epilog=_EXAMPLES,
+        formatter_class=Wide,
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(command=commands.completion, program=completion.prog)

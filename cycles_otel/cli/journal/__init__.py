@@ -1,0 +1,1 @@
+"""``cycles-otel journal``: what is known to be spent and not settled yet."""
