@@ -86,6 +86,7 @@ class TestIsolation:
         async with hooks_of(local_cycles, recorder=Recorder(metrics="none")) as hooks:
             await Runner.run(agent(says(10)), "hello", hooks=hooks)
         assert cycles_metrics.value("cycles_client_runs_total") == 1
+        assert cycles_metrics.value("cycles_client_decisions_total") == 1
 
     async def test_names_are_told_apart_anew_in_each_test(self, local_cycles: LocalCycles) -> None:
         async with hooks_of(local_cycles, recorder=Recorder(metrics="none", max_values=1)) as hooks:

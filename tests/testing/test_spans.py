@@ -20,6 +20,8 @@ from tests.hooks.desk import CountingTool
 from tests.run.desk import agent, calls, hooks_of, model, says
 from tests.testing.desk import email_budget, send_emails
 
+TENANT, CAPPED = "tenant:acme", "tenant:acme/agent:helper"
+
 
 class TestSteps:
     @email_budget
@@ -87,6 +89,16 @@ class TestSteps:
         assert cycles_spans.tool_calls[0].denied
         assert "denied (BUDGET_EXCEEDED), 500 RISK_POINTS !cycles.degraded" in cycles_spans.tree()
 
+    @pytest.mark.local_cycles(budgets={TENANT: {"TOKENS": 10_000, "RISK_POINTS": 10}, CAPPED: {"TOKENS": 10_000}})
+    async def test_a_denial_by_the_caps_of_another_step_is_a_denial(
+        self, local_cycles: LocalCycles, cycles_spans: CyclesSpans
+    ) -> None:
+        local_cycles.set_budget(CAPPED, "TOKENS", caps={"tool_denylist": ["send_email"]})
+        await send_emails(local_cycles, 1)
+        (step,) = cycles_spans.tool_calls
+        assert (step.decision, step.denied) == ("DENY", True)
+        assert cycles_spans.llm_calls[0].decision == "ALLOW_WITH_CAPS"
+
     async def test_the_question_of_a_guardrail_is_one(
         self, local_cycles: LocalCycles, cycles_spans: CyclesSpans
     ) -> None:
@@ -129,11 +141,12 @@ class TestSteps:
             reserved = await client.create_reservation(body)
             assert cycles_spans.steps[0].outcome == "open"
             reservation = str(reserved.get_body_attribute("reservation_id"))
-            if ending == "commit":
-                actual = {"unit": "TOKENS", "amount": 7}
-                await client.commit_reservation(reservation, {"idempotency_key": "k2", "actual": actual})
-            else:
-                await client.release_reservation(reservation, {"idempotency_key": "k2"})
+            with TracerProvider().get_tracer("program").start_as_current_span("elsewhere"):
+                if ending == "commit":
+                    actual = {"unit": "TOKENS", "amount": 7}
+                    await client.commit_reservation(reservation, {"idempotency_key": "k2", "actual": actual})
+                else:
+                    await client.release_reservation(reservation, {"idempotency_key": "k2"})
         (step,) = cycles_spans.of(agent="clerk")
         expected = {"commit": ("committed", 7), "release": ("released", None)}[ending]
         assert (step.outcome, step.charged) == expected
