@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 ELSEWHERE = ("~/.pyenv/versions/{}.*/bin", "~/.local/share/uv/python/cpython-{}.*/bin")
-SELECTION = ("run", "guide", "testing", "hooks/test_decisions.py", "telemetry/test_setup.py")
-"""Event loops and threads, the SDK's hooks, exceptions, the server, the plugin: what a version of Python may change."""
+SELECTION = ("run", "guide", "testing/test_spans.py", "testing/test_local_cycles.py", "telemetry/test_setup.py")
+"""Event loops and threads, the SDK's hooks, exceptions, the plugin, the set-up: what a version of Python may change."""
 
 
 def main(arguments: list[str]) -> int:
