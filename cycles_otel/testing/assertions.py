@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from cycles_otel.budget.connection import settle_what_is_pending
@@ -127,5 +127,8 @@ def _fail(steps: Steps, what: str) -> NoReturn:
 
 
 def _ordinal(number: int) -> str:
-    words: Sequence[str] = ("first", "second", "third")
-    return words[number - 1] if number <= len(words) else f"{number}th"
+    teens = 10 < number % 100 < 20
+    return f"{number}{'th' if teens else _SUFFIXES.get(number % 10, 'th')}"
+
+
+_SUFFIXES = {1: "st", 2: "nd", 3: "rd"}

@@ -17,6 +17,9 @@ from tests.run.desk import calls, hooks_of, model, says
 
 TWO_EMAILS = {"tenant:acme": {"TOKENS": 100_000, "RISK_POINTS": 100}}
 """Enough for two emails at 50 points each."""
+_LONGEST = 150.0
+runs_pytest = pytest.mark.timeout(2 * _LONGEST)
+"""Of a test that starts an interpreter, with plugins and the SDK, on a machine that has other work."""
 email_budget = pytest.mark.local_cycles(budgets=TWO_EMAILS)
 
 
@@ -36,4 +39,4 @@ def run_pytest(folder: Path, source: str, *arguments: str) -> subprocess.Complet
     """Run pytest on a file with this source, as a user does."""
     (folder / "test_agent.py").write_text(source, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", *arguments]
-    return subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=55, check=False)
+    return subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=_LONGEST, check=False)

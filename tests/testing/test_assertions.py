@@ -20,7 +20,7 @@ from cycles_otel.testing import (
     assert_spent,
 )
 from tests.run.desk import Gate, agent, calls, cancelled, hooks_of, says
-from tests.testing.desk import email_budget, run_pytest, send_emails
+from tests.testing.desk import email_budget, run_pytest, runs_pytest, send_emails
 
 
 class TestDenied:
@@ -40,9 +40,10 @@ class TestDenied:
             (
                 2,
                 None,
-                "not the second, but the third of 3 tool calls of agent='helper' was denied. What happened:\nrun",
+                "not the 2nd, but the 3rd of 3 tool calls of agent='helper' was denied. What happened:\nrun",
             ),
-            (5, None, "not the 5th, but the third of 3 tool calls"),
+            (11, None, "not the 11th, but the 3rd of 3 tool calls"),
+            (21, None, "not the 21st, but the 3rd"),
             (3, "BUDGET_FROZEN", "the denial has the reason BUDGET_EXCEEDED, not BUDGET_FROZEN"),
         ],
     )
@@ -149,6 +150,7 @@ pytestmark = pytest.mark.local_cycles(budgets={"tenant:acme": {"USD_MICROCENTS":
 """
 
 
+@runs_pytest
 class TestUnderPytest:
     def test_a_failure_shows_what_happened(self, tmp_path: Path) -> None:
         run = run_pytest(
@@ -173,7 +175,7 @@ class TestUnderPytest:
             "    await play(local_cycles, 'helper')\n"
             "    assert_denied(cycles_spans.tool_calls, at=2)\n",
         )
-        assert "not the second, but the third of 3 tool calls was denied. What happened:" in run.stdout, run.stdout
+        assert "not the 2nd, but the 3rd of 3 tool calls was denied. What happened:" in run.stdout, run.stdout
         assert run.stdout.count("run helper: denied") == 1
         assert "assertions.py" not in run.stdout.split("short test summary")[0].replace("testing.assertions.", "")
 

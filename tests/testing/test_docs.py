@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.testing.desk import run_pytest
+from tests.testing.desk import run_pytest, runs_pytest
 
+pytestmark = runs_pytest
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
 
 

@@ -13,7 +13,7 @@ from cycles_otel import InvalidParameterError, Recorder
 from cycles_otel.local import LocalCycles
 from cycles_otel.testing import CyclesMetrics
 from tests.run.desk import agent, hooks_of, says
-from tests.testing.desk import email_budget, run_pytest, send_emails
+from tests.testing.desk import email_budget, run_pytest, runs_pytest, send_emails
 
 DENIALS = "cycles_client_denials_total"
 
@@ -95,6 +95,7 @@ class TestIsolation:
                     await Runner.run(agent(says(10), name=name), "hello", hooks=hooks)
                 assert metrics.value("cycles_client_runs_total", agent=name) == 1
 
+    @runs_pytest
     def test_metrics_of_several_processes_are_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
         run = run_pytest(tmp_path, "def test_it(cycles_metrics): ...")
