@@ -179,6 +179,23 @@ class TestUnderPytest:
         assert run.stdout.count("run helper: denied") == 1
         assert "assertions.py" not in run.stdout.split("short test summary")[0].replace("testing.assertions.", "")
 
+    def test_a_program_that_set_up_telemetry_is_seen_and_sends_nothing(self, tmp_path: Path) -> None:
+        run = run_pytest(
+            tmp_path,
+            USERS_TEST + "from cycles_otel import setup_telemetry\n"
+            "from opentelemetry import trace\n"
+            "from opentelemetry.sdk.trace import TracerProvider\n"
+            "trace.set_tracer_provider(TracerProvider())\n"
+            "setup_telemetry('desk', prometheus_port=None, otlp_endpoint='http://127.0.0.1:9')\n"
+            "async def test_it(local_cycles, cycles_spans, cycles_metrics):\n"
+            "    await play(local_cycles, 'helper')\n"
+            "    assert_denied(cycles_spans.tool_calls, at=3)\n"
+            "    assert cycles_metrics.value('cycles_client_denials_total') == 1\n"
+            "    assert trace.get_tracer_provider().force_flush()\n",
+        )
+        assert "1 passed" in run.stdout, run.stdout + run.stderr
+        assert "Connection refused" not in run.stdout + run.stderr
+
     def test_many_at_once_see_each_only_its_own(self, tmp_path: Path) -> None:
         run = run_pytest(
             tmp_path,
