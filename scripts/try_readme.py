@@ -84,7 +84,7 @@ def served() -> Iterator[dict[str, str]]:
         assert server.stdout is not None
         try:
             said = ""
-            while not (found := re.search(r"on (http://\S+)\n.*: (cyc_\w+)", said)):
+            while not (found := re.search(r"on (http://\S+)\n.*: (cyc_\S+)", said)):
                 line = server.stdout.readline()
                 assert line, said
                 said += line
