@@ -3,12 +3,13 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOWEST := .venv-lowest
 WHEEL := .venv-wheel
+SDIST := .venv-sdist
 BESIDE := .venv-beside
 INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside bench check format types dashboards check-dashboards pictures golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -75,15 +76,25 @@ golden: $(VENV)/.dev  ## replay the recordings of a real server (DIR=folder) aga
 reference: $(VENV)/.dev  ## write docs/telemetry.md from the one table
 	@$(PYTHON) -m cycles_otel.telemetry.reference > docs/telemetry.md
 
-wheel: $(VENV)/.dev  ## build the wheel, install it in a clean environment, use it there
-	@rm -rf dist $(WHEEL)
+wheel: $(VENV)/.dev  ## build wheel and sdist, install each in a clean environment, do there what the README says
+	@rm -rf dist $(WHEEL) $(SDIST)
 	@$(PYTHON) -m build --quiet
-	@python3 -m venv $(WHEEL)
-	@$(WHEEL)/bin/python -m pip install --quiet dist/*.whl
+	@$(PYTHON) -m twine check --strict dist/*
+	@python3 -m venv $(SDIST) && $(SDIST)/bin/python -m pip install --quiet dist/*.tar.gz
+	@cd / && $(CURDIR)/$(SDIST)/bin/python $(CURDIR)/scripts/try_wheel.py
+	@python3 -m venv $(WHEEL) && $(WHEEL)/bin/python -m pip install --quiet dist/*.whl
 	@cd / && $(CURDIR)/$(WHEEL)/bin/python $(CURDIR)/scripts/try_wheel.py
+	@$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[cli]" --group readme --group typing
+	@cd / && $(CURDIR)/$(WHEEL)/bin/python $(CURDIR)/scripts/try_readme.py
+	@cp -r tests/typing $(WHEEL)/program
+	@cd $(WHEEL)/program && ../bin/mypy --strict --config-file= program.py && ../bin/pyright --pythonpath ../bin/python
+
+test-pythons:  ## what depends on the version of Python, with each of 3.10 to 3.13 that is found (ARGS='tests' for all)
+	@python3 scripts/test_pythons.py $(ARGS)
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(BESIDE) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/schema-check/node_modules
+	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(SDIST) $(BESIDE) .venv-py3* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/schema-check/node_modules
 
 $(VENV)/bin/python:
 	@python3 -m venv $(VENV)

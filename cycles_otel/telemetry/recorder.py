@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -69,8 +71,6 @@ class Recorder:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self.call_hooks: CallHooks | None = None
-        self._tracer = trace.get_tracer(semconv.SCOPE, __version__, tracer_provider)
-        self._traces = tracer_provider is not None
         self._places: dict[tuple[str, str], Contained] = {}
         self.max_series = max_series
         self._guard = CardinalityGuard(checked_bound(max_values), max_series)
@@ -82,7 +82,10 @@ class Recorder:
         self.replays = Replays()
         self.show_on_metrics(subject_labels)
         self.route(metrics)
-        _recorders.add(self)
+        self._traces = False
+        with _lock:
+            _recorders.add(self)
+            self._attend()
 
     def route(self, metrics: str | None = None) -> str:
         """Send metrics this way from now on (see the parameter of the class), and return its name."""
@@ -143,6 +146,13 @@ class Recorder:
         """Start a span; ``context`` holds its parent, by default the current one."""
         return self._tracer.start_span(name, context, kind, attributes, links)
 
+    def _attend(self) -> None:
+        """Record for the test that watches, if one does, and otherwise where this recorder records by itself."""
+        provider = self.tracer_provider if _watching.spans is None else _watching.spans
+        self._traces = provider is not None
+        self._tracer = trace.get_tracer(semconv.SCOPE, __version__, provider)
+        self.metrics.beside = _watching.metrics
+
     def _backends(self, route: str) -> list[Backend]:
         backends: list[Backend] = []
         if route in ("prometheus", "both"):
@@ -185,9 +195,48 @@ def _checked_levels(levels: Collection[str]) -> frozenset[str]:
     return frozenset(levels)
 
 
+@dataclass
+class _Watching:
+    """Where all recorders of the process record while a test watches."""
+
+    spans: trace.TracerProvider | None = None
+    metrics: Metrics | None = None
+
+    def set(self, **watching: Any) -> None:
+        with _lock:
+            vars(self).update(watching)
+            for recorder in list(_recorders):
+                recorder._attend()
+
+
+_watching = _Watching()
 _recorders: WeakSet[Recorder] = WeakSet()
 _default: Recorder | None = None
-_lock = threading.Lock()
+_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def spans_watched(provider: trace.TracerProvider) -> Iterator[None]:
+    """All spans of this package go to ``provider``, and only there, whatever provider each recorder was given."""
+    before = _watching.spans
+    _watching.set(spans=provider)
+    try:
+        yield
+    finally:
+        _watching.set(spans=before)
+
+
+@contextlib.contextmanager
+def metrics_watched(registry: CollectorRegistry) -> Iterator[None]:
+    """All metrics of this package are counted in ``registry`` as well, whatever way out each recorder has."""
+    from cycles_otel.telemetry.backends.prometheus import PrometheusBackend
+
+    before = _watching.metrics
+    _watching.set(metrics=Metrics(CardinalityGuard(), [PrometheusBackend(registry)]))
+    try:
+        yield
+    finally:
+        _watching.set(metrics=before)
 
 
 def default_recorder() -> Recorder:

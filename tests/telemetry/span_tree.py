@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from tests.telemetry.witness import parent_id, span_id
+from cycles_otel.testing.tree import drawn
 
 TOLD = {
     "cycles.decision": "decision",
@@ -25,20 +25,7 @@ def tree(spans: Iterable[ReadableSpan]) -> str:
 
     Of our own spans the kind (where it is CLIENT), a few attributes and the events are shown, of others the name.
     """
-    spans = list(spans)
-    known = {span_id(span) for span in spans}
-    below: dict[int | None, list[ReadableSpan]] = {}
-    for span in spans:
-        parent = parent_id(span)
-        below.setdefault(parent if parent in known else None, []).append(span)
-    return "\n".join(_branches(None, below))
-
-
-def _branches(parent: int | None, below: Mapping[int | None, Sequence[ReadableSpan]]) -> list[str]:
-    branches = [
-        [_line(span), *("  " + line for line in _branches(span_id(span), below))] for span in below.get(parent, ())
-    ]
-    return [line for branch in sorted(branches) for line in branch]
+    return drawn(spans, _line, ordered=sorted)
 
 
 def _line(span: ReadableSpan) -> str:

@@ -26,6 +26,8 @@ from prometheus_client.samples import Sample
 
 from cycles_otel.telemetry import Recorder, TelemetryObserver
 from cycles_otel.telemetry.schema import Metric, prometheus_label
+from cycles_otel.testing.tree import parent_id as parent_id
+from cycles_otel.testing.tree import span_id as span_id
 
 
 class OpenSpans(SpanProcessor):
@@ -151,13 +153,3 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 def event_names(span: ReadableSpan) -> list[str]:
     return [event.name for event in span.events]
-
-
-def parent_id(span: ReadableSpan) -> int | None:
-    return span.parent.span_id if span.parent is not None else None
-
-
-def span_id(span: ReadableSpan) -> int:
-    context = span.get_span_context()
-    assert context is not None
-    return context.span_id
