@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -21,15 +18,14 @@ from cycles_otel.bracketing import BRACKETING
 from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
 from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
-from cycles_otel.budget.step import Action, Origin, Step
+from cycles_otel.budget.step import Step
 from cycles_otel.budget.subject import Subject
 from cycles_otel.degradation.admission import Decided, admit
 from cycles_otel.degradation.answers import Answers
 from cycles_otel.degradation.choice import Degradation, Place
-from cycles_otel.degradation.estimates import scaled_estimate
 from cycles_otel.degradation.order import ModelOrder
 from cycles_otel.degradation.policies import RAISE, Disable, Downgrade, OnLlmDenied, OnToolDenied
-from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
+from cycles_otel.errors import InvalidParameterError
 from cycles_otel.parameters import (
     MAX_TTL_MS,
     MIN_TTL_MS,
@@ -46,23 +42,18 @@ from cycles_otel.parameters import (
 from cycles_otel.pricing import (
     DEFAULT_ESTIMATE,
     LlmEstimate,
-    ModelIdentity,
-    PlannedCall,
     PriceFunction,
     PriceTable,
     Pricing,
-    llm_spend,
 )
-from cycles_otel.pricing.estimate import Fixed, estimates
-from cycles_otel.pricing.hosted import HostedCall
-from cycles_otel.pricing.spend import LlmSpend
+from cycles_otel.pricing.estimate import estimates
 from cycles_otel.refusal import denial
 from cycles_otel.run import GoverningHooks, LlmCall, RunScope, ToolCall, current_scope
 from cycles_otel.sdk_spans import shown_in_sdk
+from cycles_otel.spending import LlmSpending
+from cycles_otel.steps import Steps, SubjectOf, model_of, subject_function
 from cycles_otel.telemetry import Recorder
-from cycles_otel.tools import DEFAULT_ACTION_KIND, ToolRiskConfig, ToolRiskMap, tool_risk_map
-
-SubjectOf = Callable[[Any], Mapping[str, str]]
+from cycles_otel.tools import ToolRiskConfig, ToolRiskMap, tool_risk_map
 
 
 class CyclesRunHooks(GoverningHooks):
@@ -139,13 +130,13 @@ class CyclesRunHooks(GoverningHooks):
     ) -> None:
         connection = connection_config(client, config)
         levels = subject_levels(connection, tenant=tenant, workspace=workspace, app=app, workflow=workflow, agent=agent)
-        self._subject = Subject().with_levels(**levels)
-        self._subject_of = _subject_function(subject)
-        if self._subject.tenant is None and subject is None:
+        payer = Subject().with_levels(**levels)
+        subject_of = subject_function(subject)
+        if payer.tenant is None and subject is None:
             raise InvalidParameterError("tenant", None, "a tenant, as a parameter, in the config or as CYCLES_TENANT")
-        self._risk = tool_risk_map(tool_risk, default_tool_risk)
-        self._pricing = Pricing(member("llm_unit", llm_unit, Unit), price, price_multiplier)
-        self._estimates = estimates(llm_estimate, self._pricing)
+        risk = tool_risk_map(tool_risk, default_tool_risk)
+        pricing = Pricing(member("llm_unit", llm_unit, Unit), price, price_multiplier)
+        estimated = estimates(llm_estimate, pricing)
         self.unknown_spend: UnknownSpend = choice("unknown_spend", unknown_spend, "release", "commit_estimate")
         self._degradation = Degradation(on_llm_denied, on_tool_denied)
         policy = Policy(
@@ -160,7 +151,9 @@ class CyclesRunHooks(GoverningHooks):
         self.settle_timeout = policy.settle_timeout
         self._base_url = without_login(connection.base_url)
         mirror = shown_in_sdk if flag("sdk_spans", sdk_spans) else None
-        self._governor = observed_governor(connection, policy, recorder, tenant=self._subject.tenant, mirror=mirror)
+        self._governor = observed_governor(connection, policy, recorder, tenant=payer.tenant, mirror=mirror)
+        self._steps = Steps(payer, subject_of, pricing, estimated, risk)
+        self._spending = LlmSpending(self._governor, pricing, estimated, risk)
         self.observer = self._governor.observer
         self._unbracketed = _scope_outside_of_runs(self)
         self.observer.configured(
@@ -176,7 +169,7 @@ class CyclesRunHooks(GoverningHooks):
         """
         given = known_levels("bind", levels)
         view = copy.copy(self)
-        view._subject = self._subject.with_levels(**subject_levels(_NO_DEFAULTS, **given))
+        view._steps = self._steps.bound(given)
         view._unbracketed = _scope_outside_of_runs(view)
         return view
 
@@ -212,22 +205,22 @@ class CyclesRunHooks(GoverningHooks):
     ) -> None:
         """Reserve the estimate; where the budget does not allow the call, do as ``on_llm_denied`` says."""
         scope = self._scope()
-        model, step = self._llm_step(scope, context, agent, system_prompt, input_items)
+        model, step = self._steps.llm(scope, context, agent, system_prompt, input_items)
         place = self._place(scope, agent)
         if not self._governor.policy.dry_run:
-            self._degradation.check(place, lambda tool: self._risk.of(tool).risk_points)
+            self._degradation.check(place, lambda tool: self._steps.risk.of(tool).risk_points)
         answers = self._degradation.of_llm_call(place, model.name)
         await self._take_step(scope, step, answers)
 
         def cheaper(policy: Downgrade) -> Step:
-            return self._llm_step(scope, context, agent, system_prompt, input_items, policy)[1]
+            return self._steps.llm(scope, context, agent, system_prompt, input_items, policy)[1]
 
         decided = await admit(self._governor, step, answers, cheaper)
         reservation, caps = decided.admitted, decided.admitted.caps if decided.admitted else None
         scope.caps.from_llm(caps)
         order = ModelOrder(model.name, decided.downgrade, limits.max_tokens_of(caps))
-        called = _model_of(scope, agent, decided.downgrade)
-        call = LlmCall(reservation, self._llm_spend(scope, decided.step, called, reservation), order)
+        called = model_of(scope, agent, decided.downgrade)
+        call = LlmCall(reservation, self._spending.of_call(scope, decided.step, called, reservation), order)
         self._hold(scope, reservation, lambda: scope.llm_started(_llm_key(scope, context, self), call))
         await self._cool_down(scope, reservation, answers)
         call.started = True
@@ -239,14 +232,14 @@ class CyclesRunHooks(GoverningHooks):
         if scope.closed or scope.llm_ended(_llm_key(scope, context, self), response) or not scope.gave_back_llm:
             return
         # It was given back by request while its model was at work: what it used is charged all the same.
-        model, step = self._llm_step(scope, context, agent, downgrade=order.downgrade if order else None)
-        spend = self._llm_spend(scope, step, model, None)(response, None)
+        model, step = self._steps.llm(scope, context, agent, downgrade=order.downgrade if order else None)
+        spend = self._spending.of_call(scope, step, model, None)(response, None)
         scope.charged(self._governor.charge(step, spend), step.unit, spend.amount)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> None:
         """Reserve the tool's risk points; where budget or caps do not allow it, do as ``on_tool_denied`` says."""
         scope, key = self._scope(), _tool_key(context, agent, tool)
-        step = self._tool_step(scope, context, agent, tool)
+        step = self._steps.tool(scope, context, agent, tool)
         answers = self._degradation.of_tool_call(self._place(scope, agent), tool)
         await self._take_step(scope, step, answers)
         decided = await self._admit_tool(scope, step, answers)
@@ -266,7 +259,7 @@ class CyclesRunHooks(GoverningHooks):
         if scope.closed or scope.tool_ended(_tool_key(context, agent, tool)):
             return
         # A nested agent that goes on after an approval ends without a start: its call is charged all the same.
-        step = self._tool_step(scope, context, agent, tool)
+        step = self._steps.tool(scope, context, agent, tool)
         if step.amount:
             self.observer.unguarded(step.action, step.origin, "start_not_seen")
             settlement = self._governor.charge(step, Spend(step.amount, "risk_points"))
@@ -275,18 +268,10 @@ class CyclesRunHooks(GoverningHooks):
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Any, to_agent: Any) -> None:
         """Record the handoff in the ledger, in the background; a failure of that stops nothing."""
         scope = self._scope()
-        step = Step(
-            self._subject_for(context, from_agent),
-            Action("agent.handoff", to_agent.name),
-            Unit.RISK_POINTS,
-            0,
-            Origin(agent=from_agent.name, run_id=scope.run_id),
-            metadata={"from_agent": from_agent.name, "to_agent": to_agent.name},
-        )
-        scope.track(self._governor.record(step))
+        scope.track(self._governor.record(self._steps.handoff(scope, context, from_agent, to_agent)))
 
     def __repr__(self) -> str:
-        subject = ", ".join(f"{level}={value!r}" for level, value in self._subject.to_body().items())
+        subject = ", ".join(f"{level}={value!r}" for level, value in self._steps.subject.to_body().items())
         return f"CyclesRunHooks({subject}, base_url={self._base_url!r}, {self._governor.policy!r})"
 
     async def _admit_tool(self, scope: RunScope, step: Step, answers: Answers) -> Decided:
@@ -339,126 +324,12 @@ class CyclesRunHooks(GoverningHooks):
     def _place(self, scope: RunScope, agent: Any) -> Place:
         return Place(scope, scope is not self._unbracketed, agent)
 
-    def _llm_spend(
-        self, scope: RunScope, step: Step, model: ModelIdentity, reservation: Admitted | None
-    ) -> Callable[[ModelResponse, ModelIdentity | None], Spend]:
-        started = time.monotonic()
-        agent = step.origin.agent or ""
-
-        def spend_of(response: ModelResponse, served: ModelIdentity | None) -> Spend:
-            latency_ms = round((time.monotonic() - started) * 1000)
-            used = llm_spend(
-                self._pricing, model, agent, response, estimate=step.amount, latency_ms=latency_ms, served=served
-            )
-            if reservation is not None:
-                _tell_of_usage(reservation, used)
-            if used.spend.source != "estimate":
-                self._estimates.learn(agent, model.name, used.spend.amount)
-            self._charge_hosted(scope, step, used.hosted)
-            return used.spend
-
-        return spend_of
-
-    def _charge_hosted(self, scope: RunScope, step: Step, calls: Sequence[HostedCall]) -> None:
-        """Count the tools that the provider ran inside of an LLM call, and charge their risk points, tool by tool."""
-        for name, number in Counter(self._hosted_name(call) for call in calls).items():
-            risk = self._risk.of(name)
-            origin = replace(step.origin, tool=name)
-            self.observer.hosted(origin, number)
-            if risk.risk_points:
-                subject = step.subject.with_levels(toolset=name)
-                action = Action(risk.action_kind or DEFAULT_ACTION_KIND, name)
-                metadata = {"hosted": True, "calls": number}
-                charge = Step(subject, action, Unit.RISK_POINTS, risk.risk_points * number, origin, metadata=metadata)
-                settlement = self._governor.charge(charge, Spend(charge.amount, "risk_points"))
-                scope.charged(settlement, charge.unit, charge.amount)
-
-    def _hosted_name(self, call: HostedCall) -> str:
-        """A tool of a hosted MCP server may have a risk of its own; otherwise it is one of ``hosted_mcp``."""
-        return call.name if call.name in self._risk.mapping else call.tool
-
-    def _llm_step(
-        self,
-        scope: RunScope,
-        context: RunContextWrapper[Any],
-        agent: Agent[Any],
-        system_prompt: str | None = None,
-        input_items: Sequence[TResponseInputItem] = (),
-        downgrade: Downgrade | None = None,
-    ) -> tuple[ModelIdentity, Step]:
-        """The model that is called, and the step of calling it."""
-        asked, model = _model_of(scope, agent), _model_of(scope, agent, downgrade)
-        settings = agent.model_settings.resolve(scope.config.model_settings)
-        if downgrade is not None:
-            settings = settings.resolve(downgrade.settings)
-        planned = PlannedCall(agent, model.name, system_prompt, input_items, settings)
-        step = Step(
-            self._subject_for(context, agent),
-            Action("llm.completion", model.name),
-            self._pricing.unit,
-            self._estimate(planned, asked, model, downgrade),
-            Origin(agent=agent.name, model=model.name, run_id=scope.run_id),
-            metadata={"downgraded_from": asked.name} if downgrade is not None else None,
-        )
-        return model, step
-
-    def _estimate(
-        self, planned: PlannedCall, asked: ModelIdentity, model: ModelIdentity, downgrade: Downgrade | None
-    ) -> int:
-        """What to reserve: of a downgrade what its policy says, else what the hooks would reserve for its model."""
-        if downgrade is not None and downgrade.estimate is not None:
-            return downgrade.estimate
-        estimate = self._estimates.of(planned, model)
-        if downgrade is None or not isinstance(self._estimates, Fixed):
-            return estimate
-        return scaled_estimate(estimate, self._pricing, planned.agent.name, asked, model)
-
-    def _tool_step(self, scope: RunScope, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> Step:
-        risk = self._risk.of(tool.name)
-        return Step(
-            self._subject_for(context, agent).with_levels(toolset=tool.name),
-            Action(risk.action_kind or DEFAULT_ACTION_KIND, tool.name),
-            Unit.RISK_POINTS,
-            risk.risk_points,
-            Origin(
-                agent=agent.name,
-                tool=tool.name,
-                tool_call_id=getattr(context, "tool_call_id", None),
-                run_id=scope.run_id,
-            ),
-        )
-
-    def _subject_for(self, context: RunContextWrapper[Any], agent: Any) -> Subject:
-        subject = self._subject
-        if self._subject_of is not None:
-            given = known_levels("subject", self._subject_of(context.context))
-            subject = subject.with_levels(**subject_levels(_NO_DEFAULTS, **given))
-        if subject.tenant is None:
-            raise InvalidParameterError("subject", None, "levels with a tenant, for each run")
-        return subject.with_levels(agent=agent.name or None)
-
     def _scope(self) -> RunScope:
         """The scope of the run in which a callback comes, or the one for callbacks outside of any."""
         scope = current_scope()
         return scope if scope is not None and _same_client(scope.hooks, self) else self._unbracketed
 
 
-def _model_of(scope: RunScope, agent: Agent[Any], downgrade: Downgrade | None = None) -> ModelIdentity:
-    """The model that is asked for, or the one that is called instead."""
-    override = scope.config.model if downgrade is None else downgrade.model
-    return ModelIdentity.asked_for(override, agent, scope.config.model_provider)
-
-
-def _tell_of_usage(reservation: Admitted, used: LlmSpend) -> None:
-    observer = reservation.observer
-    observer.usage(used.usage.by_type)
-    if used.price is not None:
-        observer.priced(used.price.source, used.price.data_version, used.price.multiplier)
-    if used.is_unpriced:
-        observer.price_unknown(reservation.step.origin.model or "")
-
-
-_NO_DEFAULTS = CyclesConfig(base_url="", api_key="")
 _ONE_AT_A_TIME: Literal["llm"] = "llm"
 
 
@@ -492,9 +363,3 @@ class _ContextKey:
 def _tool_key(context: RunContextWrapper[Any], agent: Any, tool: Tool) -> object:
     """The id of the call; tools of the SDK that have none are called one after the other."""
     return getattr(context, "tool_call_id", None) or (agent.name, tool.name)
-
-
-def _subject_function(subject: object) -> SubjectOf | None:
-    if subject is not None and not callable(subject):
-        raise InvalidParameterTypeError("subject", subject, "a function from the run's context to levels")
-    return subject
