@@ -20,7 +20,7 @@ from runcycles import AsyncCyclesClient, CyclesConfig
 
 from cycles_otel import CyclesRunHooks, metrics_asgi_app, setup_telemetry
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

@@ -6,16 +6,34 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn_worker import UvicornWorker
 
 REQUESTS, SETTLEMENT, TELEMETRY = 30, 10, 5
 """How long the end of a worker may take, in s: CYCLES_RETRY_FLUSH_TIMEOUT and flush_timeout are the last two."""
 
 
+_FIRST_REQUEST = 5
+
+
+class Connection(H11Protocol):
+    """Does not end before its first request: that may be on its way when a worker stops."""
+
+    def shutdown(self) -> None:
+        if self.cycle is None:
+            self.loop.call_later(_FIRST_REQUEST, super().shutdown)
+        else:
+            super().shutdown()
+
+
 class Worker(UvicornWorker):
     """Gives running requests their time, and begins only where the application could."""
 
-    CONFIG_KWARGS = {"lifespan": "on", "timeout_graceful_shutdown": REQUESTS}  # noqa: RUF012, as in its base class
+    CONFIG_KWARGS = {  # noqa: RUF012, as in its base class
+        "http": Connection,
+        "lifespan": "on",
+        "timeout_graceful_shutdown": REQUESTS,
+    }
 
 
 wsgi_app = "app:app"

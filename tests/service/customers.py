@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -73,14 +74,28 @@ class Reply:
                 yield f"{self.status} has the headers {self.headers}"
 
 
-async def ask(client: httpx.AsyncClient, customer: str, *, streamed: bool = False, question: str = "hello") -> Reply:
-    """Ask as a customer; a connection that fails is a reply that is lost."""
+async def ask(
+    client: httpx.AsyncClient,
+    customer: str,
+    *,
+    streamed: bool = False,
+    question: str = "hello",
+    begun: asyncio.Event | None = None,
+    request_id: str | None = None,
+) -> Reply:
+    """Ask as a customer; a connection that fails is a reply that is lost.
+
+    Parameters
+    ----------
+    begun: set when the reply begins, or when there will be none.
+    """
     reply = Reply(customer)
+    begun = begun or asyncio.Event()
+    headers = {"X-Customer": customer} | ({"X-Request-ID": request_id} if request_id else {})
     path = "/answers/stream" if streamed else "/answers"
     try:
-        async with client.stream(
-            "POST", path, json={"question": question}, headers={"X-Customer": customer}
-        ) as response:
+        async with client.stream("POST", path, json={"question": question}, headers=headers) as response:
+            begun.set()
             reply.status, reply.headers = response.status_code, response.headers
             if response.headers["content-type"].startswith("text/event-stream"):
                 await _read(response, reply)
@@ -88,6 +103,7 @@ async def ask(client: httpx.AsyncClient, customer: str, *, streamed: bool = Fals
                 reply.body = json.loads(await response.aread())
     except httpx.TransportError as error:
         reply.lost = repr(error)
+    begun.set()
     return reply
 
 

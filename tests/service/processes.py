@@ -144,11 +144,11 @@ class Service:
     """
 
     def __init__(self, folder: Path, cycles: CyclesServer, environment: Mapping[str, str]) -> None:
-        self._metrics, self.journal = folder / "metrics", folder / "journal"
+        self.journal = folder / "journal"
         own = {
             "BIND": "127.0.0.1:0",
             "WEB_CONCURRENCY": "2",
-            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             "CYCLES_JOURNAL_DIR": str(self.journal),
         }
         everything = {**cycles.environment, **own, **environment}
@@ -167,9 +167,9 @@ class Service:
         return [int(pid) for pid in found]
 
     @property
-    def counting(self) -> int:
-        """How many processes have counted anything."""
-        return len(list(self._metrics.glob("counter_*.db")))
+    def answering(self) -> set[str]:
+        """The processes that have answered a customer."""
+        return set(re.findall(r"\[(\d+)\] INFO service: POST /answers", self.log))
 
     @property
     def log(self) -> str:
