@@ -21,7 +21,7 @@ if sys.platform == "win32":
 from tests.service.customers import Reply, ask
 from tests.service.load import Plan, play
 from tests.service.processes import SECRET, CyclesServer, Service, waited_for
-from tests.service.proof import wrong_money
+from tests.service.proof import UNITS, wrong_money
 from tests.telemetry.readings import of_page
 
 # A busy machine takes its time to import everything in four processes.
@@ -62,12 +62,12 @@ class Shop:
 
 
 @contextmanager
-def serving(folder: Path, *, fail_open: bool = True) -> Iterator[Shop]:
+def serving(folder: Path, **environment: str) -> Iterator[Shop]:
     cycles = CyclesServer(folder, BUDGETS)
     with ExitStack() as processes:
         processes.callback(cycles.kill)
         cycles.start()
-        service = Service(folder, cycles, {"FAIL_OPEN": str(fail_open).lower(), "SCRIPT_PAUSE": "0.1"})
+        service = Service(folder, cycles, {"SCRIPT_PAUSE": "0.1", **environment})
         processes.callback(service.kill)
         service.wait_until_it_serves()
         yield Shop(cycles, service)
@@ -136,7 +136,7 @@ class TestReplies:
 
 class TestWithoutCycles:
     async def test_where_it_must_be_asked_requests_get_503_until_it_is_back(self, tmp_path: Path) -> None:
-        with serving(tmp_path, fail_open=False) as shop:
+        with serving(tmp_path, FAIL_OPEN="false") as shop:
             assert (await shop.ask("ada")).status == 200
             shop.cycles.kill()
             for streamed in (False, True):
@@ -171,6 +171,18 @@ class TestShutdown:
             answers = [await asyncio.to_thread(_first_line, each) for each in connections]
             assert answers == [b"HTTP/1.1 200 OK\r\n"] * len(connections)
             assert await asyncio.to_thread(shop.service.exit_status) == 0
+
+    async def test_what_is_still_to_be_charged_is_charged_before_the_workers_end(self, tmp_path: Path) -> None:
+        with serving(tmp_path, CYCLES_RETRY_FLUSH_TIMEOUT="40") as shop:
+            shop.cycles.kill()
+            used = [(await shop.ask("ada")).used for _ in range(2)]
+            shop.service.terminate()
+            await asyncio.to_thread(waited_for, lambda: "application shutdown" in shop.service.log, "the workers' end")
+            shop.cycles.start()
+            assert await asyncio.to_thread(shop.service.exit_status) == 0
+            ledger = shop.cycles.ledger()
+            assert {unit: ledger.charged(unit) for unit in UNITS} == used[0] + used[1]
+            assert not list(shop.service.journal.rglob("*.json"))
 
 
 class TestUnderLoad:
