@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ if sys.platform == "win32":
 
 from tests.service.customers import Reply, ask
 from tests.service.load import Plan, play
-from tests.service.processes import SECRET, CyclesServer, Service, waited_for
+from tests.service.processes import EXAMPLE, ROOT, SECRET, CyclesServer, Service, waited_for
 from tests.service.proof import UNITS, wrong_money
+from tests.telemetry.program import run_program
 from tests.telemetry.readings import of_page
 
 # A busy machine takes its time to import everything in four processes.
@@ -34,6 +36,28 @@ BUDGETS = {
     "edsger": {"USD_MICROCENTS": 10**9, "RISK_POINTS": 10},
     "barbara": {"USD_MICROCENTS": 50_000, "RISK_POINTS": 10},
 }
+
+
+ABANDONED = """
+import asyncio, os
+os.environ["SCRIPT_PAUSE"] = "0.1"
+from agents import set_tracing_disabled
+from cycles_otel import CyclesRunHooks
+from cycles_otel.local import LocalCycles
+from desk import RISK, Desk, Visit
+
+async def main():
+    with LocalCycles(budgets={"tenant:acme": {"USD_MICROCENTS": 10**9, "RISK_POINTS": 100}}) as server:
+        async with CyclesRunHooks(config=server.config(), tool_risk=RISK) as hooks:
+            events = Desk(hooks).stream("hello", Visit("ada", "request"))
+            await anext(events)
+            await events.aclose()
+            await asyncio.sleep(1)
+        print(len(server.ledger().reservations), "of 3 calls")
+
+set_tracing_disabled(True)
+asyncio.run(main())
+"""
 
 
 class Shop:
@@ -154,6 +178,26 @@ class TestWithoutCycles:
                 return True
             await asyncio.sleep(0.2)
         return False
+
+
+class TestStreams:
+    async def test_a_client_that_goes_away_ends_its_run(self, tmp_path: Path) -> None:
+        with serving(tmp_path, SCRIPT_PAUSE="4") as shop:
+            async with shop.client() as client:
+                headers = {"X-Customer": "ada"}
+                async with client.stream(
+                    "POST", "/answers/stream", json={"question": "hello"}, headers=headers
+                ) as reply:
+                    assert reply.status_code == 200
+                    await asyncio.to_thread(
+                        waited_for, lambda: len(shop.cycles.ledger().reservations) == 2, "another call"
+                    )
+            await asyncio.to_thread(waited_for, lambda: not shop.cycles.ledger().active, "its end")
+            ledger = shop.cycles.ledger()
+            assert [(len(ledger.committed), len(ledger.released)), ledger.charged("RISK_POINTS")] == [(1, 1), 0]
+
+    def test_a_stream_that_nobody_reads_any_more_ends_its_run(self) -> None:
+        assert run_program(ABANDONED, PYTHONPATH=os.pathsep.join([str(ROOT), str(EXAMPLE)])).endswith("1 of 3 calls\n")
 
 
 class TestShutdown:
