@@ -28,7 +28,7 @@ from cycles_otel.telemetry import semconv
 from tests.service.customers import Reply, ask
 from tests.service.processes import CyclesServer, Service, scope_of, waited_for
 from tests.service.proof import UNITS, used_by, wrong_money
-from tests.telemetry.readings import Readings, of_page
+from tests.telemetry.readings import Readings, of_text_page
 
 BUDGETS = {
     "ada": {"USD_MICROCENTS": 10**11, "RISK_POINTS": 10**8},
@@ -154,8 +154,8 @@ def _settled_page(cycles: CyclesServer, service: Service, replies: Sequence[Repl
     """What `/metrics` shows once nothing waits to be settled, or what it shows when that took too long."""
     _settled(cycles, replies)
     with contextlib.suppress(AssertionError):
-        waited_for(lambda: not wrong_money(replies, cycles.ledger(), of_page(service.page())), "equal money", 20)
-    return of_page(service.page())
+        waited_for(lambda: not wrong_money(replies, cycles.ledger(), of_text_page(service.page())), "equal money", 20)
+    return of_text_page(service.page())
 
 
 def _settled(cycles: CyclesServer, replies: Sequence[Reply]) -> None:

@@ -176,9 +176,8 @@ class Service:
         return self._process.log.read_text(errors="replace")
 
     def page(self) -> str:
-        """What `/metrics` says, in the format of OpenMetrics."""
-        asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
-        return httpx.get(f"{self.url}/metrics/", headers=asked, timeout=_PATIENCE).raise_for_status().text
+        """What `/metrics` says, in the text format."""
+        return httpx.get(f"{self.url}/metrics/", timeout=_PATIENCE).raise_for_status().text
 
     def reload(self) -> None:
         """Replace all workers by new ones."""

@@ -24,7 +24,7 @@ from tests.service.load import Plan, play
 from tests.service.processes import EXAMPLE, ROOT, SECRET, CyclesServer, Service, waited_for
 from tests.service.proof import UNITS, wrong_money
 from tests.telemetry.program import run_program
-from tests.telemetry.readings import of_page
+from tests.telemetry.readings import of_text_page
 
 # A busy machine takes its time to import everything in four processes.
 pytestmark = pytest.mark.timeout(300)
@@ -82,7 +82,7 @@ class Shop:
 
     def money_is_equal(self) -> bool:
         """Whether answers, ledger and page say the same."""
-        return not wrong_money(self.replies, self.cycles.ledger(), of_page(self.service.page()))
+        return not wrong_money(self.replies, self.cycles.ledger(), of_text_page(self.service.page()))
 
 
 @contextmanager
