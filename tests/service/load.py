@@ -134,6 +134,7 @@ async def _disturb(plan: Plan, cycles: CyclesServer, service: Service) -> None:
         await asyncio.to_thread(cycles.start)
         if restart == plan.restarts // 2:
             service.reload()
+            await asyncio.to_thread(waited_for, lambda: len(service.workers) >= 4, "the new workers")
     await asyncio.sleep(share)
 
 
