@@ -8,8 +8,10 @@ BESIDE := .venv-beside
 INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
+# Not from the environment: the shell has a variable of that name, how long it has been running.
+LOAD_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak test-service stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures golden reference wheel clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +35,9 @@ chaos: $(VENV)/.dev  ## thousands of seeded schedules of faults (SEEDS=5000), or
 
 soak: $(VENV)/.dev  ## 50,000 governed steps at 64 at a time with 1 % faults: memory flat, nothing left (ARGS='--steps 5000')
 	@$(PYTHON) -m tests.chaos.soak $(ARGS)
+
+test-service: $(VENV)/.dev  ## the service of examples/ under load, with restarts of the Cycles server (SECONDS=60)
+	@$(PYTHON) -m tests.service.load --seconds $(LOAD_SECONDS)
 
 stack:  ## a real Prometheus and a real OpenTelemetry Collector, built by Go into a cache outside of the clone
 	@python3 scripts/stack/set_up.py

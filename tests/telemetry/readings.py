@@ -97,7 +97,11 @@ def of_page(page: str) -> Readings:
 
 def of_text(registry: CollectorRegistry) -> Readings:
     """What a scraper reads that asks for nothing: it sees no exemplars, and minds the order of lines less."""
-    page = _render_text(registry).decode()
+    return of_text_page(_render_text(registry).decode())
+
+
+def of_text_page(page: str) -> Readings:
+    """What a page in the text format says."""
     return Readings(reading for family in _parse_text(page) for reading in _of_family(family))
 
 
