@@ -9,10 +9,10 @@ INSTRUMENTATIONS := openinference traceloop v2 logfire
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 DIR ?= tests/golden/recordings
 
-.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures docs golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures docs terminal-picture golden reference wheel clean
 
 help:  ## what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.cli  ## a team of agents under budgets, live, with nothing but this
 	@$(VENV)/bin/cycles-otel demo $(ARGS)
@@ -69,6 +69,9 @@ check-dashboards:  ## the dashboards against Grafana's own schema (needs node an
 pictures: $(VENV)/.dev  ## draw the dashboards for the documentation, with the data of a desk at work (ten minutes)
 	@$(PYTHON) -m pip install --quiet --group pictures
 	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m scripts.pictures $(ARGS)
+
+terminal-picture: $(VENV)/.dev  ## draw the demo in a terminal for the documentation (a minute)
+	@$(PYTHON) -m scripts.pictures.terminal
 
 docs: $(VENV)/.docs  ## build the documentation, strictly, into site/ (ARGS=serve to read it while it is written)
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)

@@ -21,9 +21,9 @@ from typing import Any
 
 import agents
 
-import cycles_otel
 from cycles_otel import CyclesRunHooks, setup_telemetry
 from cycles_otel.local import LocalCycles
+from cycles_otel.telemetry.setup import PROMETHEUS_PORT
 from tests.docs.blocks import Block
 from tests.docs.stages import Stage, stage_of
 from tests.wire.answers import Answer
@@ -71,7 +71,7 @@ def _reader(page: str, blocks: tuple[Block, ...], folder: Path, answer: Connecti
     failure = ""
     try:
         _play(page, blocks, folder, printed)
-    except BaseException:
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a block raises is the answer
         failure = f"{page} after {len(printed)} blocks:\n{traceback.format_exc()}"
     answer.send((printed, failure))
 
@@ -84,7 +84,8 @@ def _play(page: str, blocks: tuple[Block, ...], folder: Path, printed: list[str]
         loop = asyncio.new_event_loop()
         names: dict[str, Any] = {"__name__": "__main__", **stage.names}
         for number, block in enumerate(blocks):
-            stage.before.get(number, lambda _: None)(server)
+            if number in stage.before:
+                stage.before[number](server)
             with redirect_stdout(io.StringIO()) as shown:
                 _run(block, names, loop)
             printed.append(shown.getvalue())
@@ -103,8 +104,8 @@ def _prepare(server: LocalCycles, stub: Stub, stage: Stage, folder: Path) -> Non
     stub.will(*stage.answers, *[Answer()] * 100)
     agents.set_trace_processors([])
     # A page that serves /metrics at the default port does so at one that is free: other tests run at the same time.
-    defaults = setup_telemetry.__kwdefaults__
-    assert defaults["prometheus_port"] == 9464, cycles_otel.__version__
+    defaults: dict[str, Any] = setup_telemetry.__kwdefaults__ or {}
+    assert defaults["prometheus_port"] == PROMETHEUS_PORT
     defaults["prometheus_port"] = 0
 
 
