@@ -24,6 +24,9 @@ from tests.docs.test_python import matches
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+EXTRAS = re.findall(
+    r"^([\w-]+) = \[", PYPROJECT.partition("[project.optional-dependencies]")[2].partition("\n[")[0], re.M
+)
 _BUILTINS = {"export", "mv", "cd"}
 _SEPARATORS = {";", "&&", "||", "|", "&"}
 
@@ -114,7 +117,7 @@ def _pip(arguments: list[str]) -> None:
     for each in arguments[1:]:
         name, _, extra = each.rstrip("]").partition("[")
         assert name == "cycles-otel" or name in PYPROJECT, f"{name} is a package that this project does not know"
-        assert not extra or re.search(rf"^{extra} = \[", PYPROJECT, re.MULTILINE), f"there is no extra {extra}"
+        assert not extra or extra in EXTRAS, f"there is no extra {extra}"
 
 
 def _python(arguments: list[str]) -> None:
@@ -167,6 +170,12 @@ def first_lines(arguments: list[str], count: int, server: LocalCycles, folder: P
 def test_a_program_that_is_not_run_is_still_in_the_documentation() -> None:
     used = {Path(words[0]).name for each in COMMANDS for words in each.programs()}
     assert set(PROGRAMS) <= used, "take these out of tests/docs/not_run.py"
+
+
+def test_every_extra_that_a_page_names_exists() -> None:
+    named = {extra for page in pages() for extra in re.findall(r"cycles-otel\[([\w-]+)\]", text_of(page))}
+    assert named
+    assert named <= set(EXTRAS)
 
 
 def test_every_variable_of_ours_that_a_page_names_is_read_somewhere() -> None:
