@@ -27,7 +27,7 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXTRAS = re.findall(
     r"^([\w-]+) = \[", PYPROJECT.partition("[project.optional-dependencies]")[2].partition("\n[")[0], re.M
 )
-_BUILTINS = {"export", "mv", "cd"}
+_BUILTINS = {"export", "eval", "mv"}
 _SEPARATORS = {";", "&&", "||", "|", "&"}
 
 

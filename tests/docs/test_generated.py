@@ -23,10 +23,10 @@ def test_the_reference_has_every_public_name_once() -> None:
 
 def test_every_command_is_in_the_reference_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     page = command_line.markdown()
-    for command in ("demo", "serve", "exporter", "dashboards", "dashboards export", "dashboards push"):
+    for command in ("demo", "serve", "doctor", "journal replay", "exporter", "dashboards export"):
         with pytest.raises(SystemExit):
             parser().parse_args([*command.split(), "--help"])
-        assert f"## cycles-otel {command}\n\n```text\n{capsys.readouterr().out}```\n" in page
+        assert f"### cycles-otel {command}\n\n```text\n{capsys.readouterr().out}```\n" in page
 
 
 class TestTheCheatSheet:
