@@ -1,6 +1,6 @@
 """What stands in the documentation and is not run here, with the reason. Everything else is.
 
-A command is known by its program, a block by its page and first line. An entry that fits nothing any more fails a test.
+An entry that fits nothing any more fails a test.
 """
 
 from __future__ import annotations
@@ -15,18 +15,14 @@ PROGRAMS = {
 }
 """Commands of others: their arguments are checked where they are files of the project, and they are not run."""
 
+RUN_ELSEWHERE = {"docs/testing.md": "tests/testing/test_docs.py"}
+"""Pages whose Python blocks another test runs: these are a test file, for pytest to run."""
+
 BLOCKS = {
-    (
-        "collector-config/README.md",
-        "application ── OTLP ──► agent.yaml ── OTLP ──► gateway.yaml ──► traces: Tempo, Jaeger, …",
-    ): ("a drawing"),
-    ("deploy/README.md", "accounts ── tenants, keys, budgets ──► cycles-admin ─┐"): "a drawing",
-    ("docs/architecture.md", "Agents SDK ──► hooks, guardrail ──► governor ──► runcycles client ──► Cycles server"): (
-        "a drawing"
-    ),
-    (
-        "docs/governing.md",
-        "Agents SDK          hooks                governor              Cycles server        telemetry",
-    ): ("a drawing; the block of Python below it shows the same requests"),
+    ("collector-config/README.md", "application ── OTLP"): "a drawing",
+    ("deploy/README.md", "accounts ── tenants, keys, budgets"): "a drawing",
+    ("docs/architecture.md", "Agents SDK ──► hooks"): "a drawing",
+    ("docs/governing.md", "Agents SDK          hooks"): "a drawing; the Python below it prints the same requests",
+    ("docs/testing.md", "E   CyclesAssertionError"): "what a test that fails prints: tests/testing/test_docs.py",
 }
-"""Blocks that are text for readers."""
+"""Blocks of text that are not the output of the block before them, by the beginning of their first line."""

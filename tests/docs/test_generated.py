@@ -9,6 +9,7 @@ import pytest
 
 import cycles_otel
 import cycles_otel.local
+import cycles_otel.testing
 from cycles_otel import PricedCall, TokenUsage, public_price
 from cycles_otel.cli.arguments import parser
 from scripts.site import api, cheat_sheet, command_line
@@ -17,8 +18,9 @@ from tests.docs.blocks import ROOT
 
 def test_the_reference_has_every_public_name_once() -> None:
     named = re.findall(r"^::: (\S+)$", api.markdown(), re.MULTILINE)
-    expected = [f"cycles_otel.{name}" for name in cycles_otel.__all__ if name != "__version__"]
-    assert sorted(named) == sorted([*expected, *(f"cycles_otel.local.{name}" for name in cycles_otel.local.__all__)])
+    packages = (cycles_otel, cycles_otel.local, cycles_otel.testing)
+    public = [f"{package.__name__}.{name}" for package in packages for name in package.__all__]
+    assert sorted(named) == sorted(name for name in public if not name.endswith("__version__"))
 
 
 def test_every_command_is_in_the_reference_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
