@@ -11,10 +11,10 @@ DIR ?= tests/golden/recordings
 # Not from the environment: the shell has a variable of that name, how long it has been running.
 LOAD_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 
-.PHONY: help demo examples serve test chaos soak test-service stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures golden reference wheel clean
+.PHONY: help demo examples serve test chaos soak test-service stack test-stack test-lowest test-beside test-pythons bench check format types dashboards check-dashboards pictures docs terminal-picture golden reference wheel clean
 
 help:  ## what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: $(VENV)/.cli  ## a team of agents under budgets, live, with nothing but this
 	@$(VENV)/bin/cycles-otel demo $(ARGS)
@@ -75,6 +75,12 @@ pictures: $(VENV)/.dev  ## draw the dashboards for the documentation, with the d
 	@$(PYTHON) -m pip install --quiet --group pictures
 	@STACK=$$(python3 scripts/stack/set_up.py) && export STACK && $(PYTHON) -m scripts.pictures $(ARGS)
 
+terminal-picture: $(VENV)/.dev  ## draw the demo in a terminal for the documentation (a minute)
+	@$(PYTHON) -m scripts.pictures.terminal
+
+docs: $(VENV)/.docs  ## build the documentation, strictly, into site/ (ARGS=serve to read it while it is written)
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
+
 golden: $(VENV)/.dev  ## replay the recordings of a real server (DIR=folder) against the embedded one
 	@$(PYTHON) -m tests.golden.replay $(DIR)
 
@@ -99,7 +105,7 @@ test-pythons:  ## what depends on the version of Python, with each of 3.10 to 3.
 	@python3 scripts/test_pythons.py $(ARGS)
 
 clean:  ## remove what the other targets made
-	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(SDIST) $(BESIDE) .venv-py3* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/schema-check/node_modules
+	@rm -rf $(VENV) $(LOWEST) $(WHEEL) $(SDIST) $(BESIDE) .venv-py3* dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/schema-check/node_modules
 
 $(VENV)/bin/python:
 	@python3 -m venv $(VENV)
@@ -114,6 +120,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up $(VENV) for development (once)…"
 	@$(PYTHON) -m pip install --quiet --editable '.[cli]' --group test --group check --group dashboards
 	@touch $@ $(VENV)/.cli
+
+$(VENV)/.docs: $(VENV)/.dev
+	@$(PYTHON) -m pip install --quiet --group docs
+	@touch $@
 
 $(VENV)/.schemas: $(VENV)/.dev
 	@$(PYTHON) -m pip install --quiet --group schemas

@@ -40,7 +40,7 @@ def cycles_budget_guardrail(
     """An input guardrail that asks ``/v1/decide`` before the agent starts, and blocks the run on a denial.
 
     It runs before the first model call, not beside it: on a denial no token is spent, and the SDK raises
-    ``InputGuardrailTripwireTriggered``.
+    ``InputGuardrailTripwireTriggered``. Parameters that are not explained here are those of ``CyclesRunHooks``.
 
     Parameters
     ----------
@@ -49,8 +49,10 @@ def cycles_budget_guardrail(
     dry_run: record a denial as one that would have been, and let the run start.
     name: the guardrail's name in the SDK's traces.
 
-    The other parameters are those of ``CyclesRunHooks``. Raises ``InvalidParameterError`` at once, and
-    ``CyclesConfigurationError`` in the run, where the server refuses the set-up.
+    Raises
+    ------
+    InvalidParameterError: at once, where a value is not accepted.
+    CyclesConfigurationError: in the run, where the server refuses the set-up.
     """
     connection = connection_config(client, config)
     subject = Subject().with_levels(

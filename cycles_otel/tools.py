@@ -22,7 +22,9 @@ class ToolRiskConfig:
     risk_points: what a call costs, in RISK_POINTS; 0 makes it free, and no call to the server is made.
     action_kind: the kind of action as which a call is reported, ``tool.invoke`` by default.
 
-    Raises ``InvalidParameterError`` where a value is not accepted.
+    Raises
+    ------
+    InvalidParameterError: a value is not accepted.
     """
 
     risk_points: int
@@ -42,7 +44,9 @@ class ToolRiskMap:
     mapping: for each tool's name its points, or a ``ToolRiskConfig``.
     default_risk: RISK_POINTS of a tool that is not in the mapping.
 
-    Raises ``InvalidParameterError`` that names the tool where its risk is not accepted.
+    Raises
+    ------
+    InvalidParameterError: the risk of a tool is not accepted; the message names the tool.
     """
 
     def __init__(self, mapping: Mapping[str, int | ToolRiskConfig] | None = None, default_risk: int = 1) -> None:

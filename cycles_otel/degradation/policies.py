@@ -36,7 +36,9 @@ class Downgrade:
         model, of a fixed amount as much more or less as that costs.
     settings: laid over the call's settings, for what the cheaper model does not take.
 
-    Raises ``InvalidParameterError`` where a value is not accepted.
+    Raises
+    ------
+    InvalidParameterError: a value is not accepted.
     """
 
     name: ClassVar[str] = "downgrade"
@@ -86,7 +88,9 @@ class Defer:
     first_pause: the time before the step is asked for again, in s; each pause is twice the one before.
     longest_pause: what a pause grows to at most, in s.
 
-    Raises ``InvalidParameterError`` where a value is not accepted.
+    Raises
+    ------
+    InvalidParameterError: a value is not accepted.
     """
 
     name: ClassVar[str] = "defer"

@@ -13,8 +13,9 @@ from cycles_otel.local.store import Store
 def budgets_on(store: Store, scopes: Sequence[str], unit: str) -> list[BudgetState]:
     """The budgets in `unit` at `scopes`, the widest first; scopes without one are skipped.
 
-    Raises:
-        ProtocolError: 400, there are only budgets in other units; 404, there are none at all.
+    Raises
+    ------
+    ProtocolError: 400, there are only budgets in other units; 404, there are none at all.
     """
     at_scopes = [store.budgets.all(scope=scope) for scope in scopes]
     budgets = [budget for at_scope in at_scopes for budget in at_scope if budget.unit == unit]
@@ -29,8 +30,9 @@ def budgets_on(store: Store, scopes: Sequence[str], unit: str) -> list[BudgetSta
 def budgets_that_can_hold(store: Store, scopes: Sequence[str], unit: str, amount: int) -> list[BudgetState]:
     """As `budgets_on`, when each of them can hold `amount`; an overdraft does not help.
 
-    Raises:
-        Denial: the first budget that cannot, with the first reason of its own.
+    Raises
+    ------
+    Denial: the first budget that cannot, with the first reason of its own.
     """
     budgets = budgets_on(store, scopes, unit)
     for budget in budgets:
@@ -47,8 +49,9 @@ def budgets_that_can_hold(store: Store, scopes: Sequence[str], unit: str, amount
 def refuse_unless_open(budget: BudgetState) -> None:
     """Refuse a budget that an operator has frozen or closed.
 
-    Raises:
-        Denial: 409.
+    Raises
+    ------
+    Denial: 409.
     """
     if budget.status != "ACTIVE":
         raise errors.budget_not_active(budget.scope, budget.status)

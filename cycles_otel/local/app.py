@@ -29,10 +29,11 @@ from cycles_otel.local.sweeper import Sweeper
 class Endpoints:
     """The operations of the protocol over HTTP.
 
-    Args:
-        store: read by the lists.
-        ledger: does the work.
-        counters: what `/actuator/prometheus` shows.
+    Parameters
+    ----------
+    store: read by the lists.
+    ledger: does the work.
+    counters: what `/actuator/prometheus` shows.
     """
 
     def __init__(self, store: Store, ledger: Ledger, counters: Counters) -> None:

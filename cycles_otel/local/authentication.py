@@ -26,8 +26,9 @@ class Caller:
     def require_tenant(self, tenant: str | None) -> None:
         """Refuse a tenant that is named and is not the caller's; the operator may name any.
 
-        Raises:
-            ProtocolError: 403.
+        Raises
+        ------
+        ProtocolError: 403.
         """
         if tenant and tenant.strip() and not self.is_admin and tenant != self.tenant:
             raise forbidden()
@@ -36,10 +37,11 @@ class Caller:
 class Authentication:
     """Finds the caller of a request.
 
-    Args:
-        store: holds tenants and keys.
-        clock: tells which keys have expired.
-        admin_key: the operator's key.
+    Parameters
+    ----------
+    store: holds tenants and keys.
+    clock: tells which keys have expired.
+    admin_key: the operator's key.
     """
 
     def __init__(self, store: Store, clock: Clock, admin_key: str) -> None:
@@ -50,8 +52,9 @@ class Authentication:
     def caller(self, method: str, path: str, headers: Mapping[str, str]) -> Caller:
         """Who sends this request, by its headers (names in lower case).
 
-        Raises:
-            ProtocolError: 401 with the reason.
+        Raises
+        ------
+        ProtocolError: 401 with the reason.
         """
         if PUBLIC.fullmatch(path):
             return Caller()

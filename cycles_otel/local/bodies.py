@@ -111,8 +111,9 @@ EVENT = Record(
 def parse_body(content: bytes, record: Record) -> dict[str, Any]:
     """Read a request's bytes as `record`.
 
-    Raises:
-        ProtocolError: 400, malformed or with the violations found.
+    Raises
+    ------
+    ProtocolError: 400, malformed or with the violations found.
     """
     value = _json_object(content)
     violations: list[str] = []

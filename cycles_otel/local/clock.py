@@ -17,8 +17,9 @@ def system_clock() -> int:
 class ManualClock:
     """A clock that stands still until it is moved, for tests of expiry and grace.
 
-    Args:
-        now_ms: where it stands at first, in ms since the epoch (default: the machine's time).
+    Parameters
+    ----------
+    now_ms: where it stands at first, in ms since the epoch (default: the machine's time).
     """
 
     def __init__(self, now_ms: int | None = None) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 class InvalidParameter(ValueError):
     """A parameter of the embedded server that cannot be used.
 
-    Args:
-        parameter: its name, with the path inside it where it has one.
-        value: what was given.
-        accepted: what would have been right, in a few words.
+    Parameters
+    ----------
+    parameter: its name, with the path inside it where it has one.
+    value: what was given.
+    accepted: what would have been right, in a few words.
     """
 
     def __init__(self, parameter: str, value: object, accepted: str) -> None:

@@ -10,8 +10,9 @@ NEEDED = ("starlette", "uvicorn", "yaml")
 def explain_missing(error: ModuleNotFoundError) -> NoReturn:
     """Raise the error again, with what to install where it is one of the server's own needs that is missing.
 
-    Raises:
-        ImportError: always.
+    Raises
+    ------
+    ImportError: always.
     """
     missing = (error.name or "").partition(".")[0]
     if missing not in NEEDED:

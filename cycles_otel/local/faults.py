@@ -33,20 +33,22 @@ class Fault:
     With `status` or `body` the answer is made up and the ledger does not see the request, unless `applied` says so.
     With `delay` alone the ledger applies the request at once and the true answer comes late.
 
-    Args:
-        operation: reserve, commit, release, extend, decide, event, balances, get, list, health, metrics, other,
-            or `*` for all.
-        status: of a made-up answer; 200 where only a body is given.
-        body: of a made-up answer; a mapping is sent as JSON, text as HTML. By default an error of the protocol.
-        headers: more headers of a made-up answer, for example `{"Retry-After": "1"}`.
-        delay: seconds that the answer is held back.
-        drop: close the connection without an answer, `before` or `after` the ledger has applied the request.
-        applied: let the ledger apply the request before the made-up answer is sent.
-        times: how many requests it touches; None for all until `clear_faults`.
-        after: how many requests of the operation pass untouched first.
+    Parameters
+    ----------
+    operation: reserve, commit, release, extend, decide, event, balances, get, list, health, metrics, other,
+        or `*` for all.
+    status: of a made-up answer; 200 where only a body is given.
+    body: of a made-up answer; a mapping is sent as JSON, text as HTML. By default an error of the protocol.
+    headers: more headers of a made-up answer, for example `{"Retry-After": "1"}`.
+    delay: seconds that the answer is held back.
+    drop: close the connection without an answer, `before` or `after` the ledger has applied the request.
+    applied: let the ledger apply the request before the made-up answer is sent.
+    times: how many requests it touches; None for all until `clear_faults`.
+    after: how many requests of the operation pass untouched first.
 
-    Raises:
-        InvalidParameter: a value is not allowed.
+    Raises
+    ------
+    InvalidParameter: a value is not allowed.
     """
 
     operation: str = EVERY
@@ -125,9 +127,10 @@ class _Armed:
 class Hold:
     """Requests that wait until they are let go.
 
-    Args:
-        operation: which requests wait; `*` for all.
-        applied: whether the ledger applies them before they wait, so that only the answer is held back.
+    Parameters
+    ----------
+    operation: which requests wait; `*` for all.
+    applied: whether the ledger applies them before they wait, so that only the answer is held back.
     """
 
     def __init__(self, operation: str, applied: bool) -> None:
@@ -141,8 +144,9 @@ class Hold:
     def wait(self, count: int = 1, timeout: float = 10.0) -> None:
         """Block until `count` requests are waiting.
 
-        Raises:
-            TimeoutError: they did not come within `timeout` seconds.
+        Raises
+        ------
+        TimeoutError: they did not come within `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._arrived >= count, timeout):

@@ -49,10 +49,11 @@ class _Uvicorn(uvicorn.Server):
 class HttpServer:
     """Serves an application on one address.
 
-    Args:
-        app: what to serve.
-        host: the address to listen on.
-        port: the port, 0 for any that is free.
+    Parameters
+    ----------
+    app: what to serve.
+    host: the address to listen on.
+    port: the port, 0 for any that is free.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
@@ -66,8 +67,9 @@ class HttpServer:
     def start(self) -> int:
         """Listen, and return the port.
 
-        Raises:
-            OSError: the address cannot be listened on.
+        Raises
+        ------
+        OSError: the address cannot be listened on.
         """
         listener = _listen(self._host, self._port)
         port: int = listener.getsockname()[1]
@@ -103,8 +105,9 @@ class HttpServer:
     def stop(self, hurry: Callable[[], None]) -> None:
         """Finish what is being answered, close all connections, and end the thread.
 
-        Args:
-            hurry: called on the server's loop, to cut short what would take long to answer.
+        Parameters
+        ----------
+        hurry: called on the server's loop, to cut short what would take long to answer.
         """
         if self._thread is None or self._loop is None or self._server is None:
             return

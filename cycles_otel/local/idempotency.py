@@ -15,9 +15,10 @@ DAY_MS = 86_400_000
 class Idempotency:
     """The replies given so far.
 
-    Args:
-        store: where they are kept.
-        clock: tells which of them are due to be forgotten.
+    Parameters
+    ----------
+    store: where they are kept.
+    clock: tells which of them are due to be forgotten.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -27,8 +28,9 @@ class Idempotency:
     def recall(self, tenant: str, operation: str, key: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """The reply that `key` got before, or None if it is new.
 
-        Raises:
-            ProtocolError: 409, the key came with another payload then.
+        Raises
+        ------
+        ProtocolError: 409, the key came with another payload then.
         """
         known = self._store.replies.first(tenant=tenant, operation=operation, key=key)
         if known is None or (known.forget_ms is not None and known.forget_ms < self._clock()):

@@ -24,9 +24,10 @@ class Ledger:
 
     Bodies are those of `bodies.py`, replies are JSON objects; what is refused raises `ProtocolError`.
 
-    Args:
-        store: where everything is kept.
-        clock: the time that expiry goes by.
+    Parameters
+    ----------
+    store: where everything is kept.
+    clock: the time that expiry goes by.
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -236,8 +237,9 @@ class Ledger:
     def reservation(self, reservation_id: str) -> ReservationState:
         """The reservation with this id.
 
-        Raises:
-            ProtocolError: 404, there never was one.
+        Raises
+        ------
+        ProtocolError: 404, there never was one.
         """
         reservation = self._store.reservations.first(id=reservation_id)
         if reservation is None:

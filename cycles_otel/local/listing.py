@@ -93,8 +93,9 @@ class ReservationQuery:
     def parse(query: Query) -> ReservationQuery:
         """Read and check the query string.
 
-        Raises:
-            ProtocolError: 400 with the first parameter that is wrong.
+        Raises
+        ------
+        ProtocolError: 400 with the first parameter that is wrong.
         """
         limit = page_size(query)
         _check_choice(query, "status", STATUSES, "Invalid status filter: {}. Must be one of: {}")

@@ -11,9 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 class OnePacketTransport:
     """A transport that sends what is written during one turn of the event loop at its end, all at once.
 
-    Args:
-        transport: the one that sends.
-        loop: whose turns count.
+    Parameters
+    ----------
+    transport: the one that sends.
+    loop: whose turns count.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

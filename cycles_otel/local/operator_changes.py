@@ -18,8 +18,9 @@ AMOUNTS = ("allocated", "reserved", "spent", "debt", "overdraft_limit")
 def change_budget(store: Store, scope: str, unit: str, changes: Mapping[str, Any]) -> BudgetState:
     """Change fields of a budget; `remaining` follows the amounts that it depends on, unless it is given itself.
 
-    Raises:
-        InvalidParameter: there is no such budget or field, or a value is not allowed.
+    Raises
+    ------
+    InvalidParameter: there is no such budget or field, or a value is not allowed.
     """
     _check_changes(changes)
     with store.transaction():
@@ -34,8 +35,9 @@ def change_budget(store: Store, scope: str, unit: str, changes: Mapping[str, Any
 def fund_budget(store: Store, scope: str, unit: str, amount: int) -> BudgetState:
     """Allocate `amount` more to a budget, pay its debt from it first, and clear its over-limit state.
 
-    Raises:
-        InvalidParameter: there is no such budget, or the amount is not allowed.
+    Raises
+    ------
+    InvalidParameter: there is no such budget, or the amount is not allowed.
     """
     check_amount("amount", amount)
     with store.transaction():
@@ -56,8 +58,9 @@ def fund_budget(store: Store, scope: str, unit: str, amount: int) -> BudgetState
 def change_tenant(store: Store, name: str, changes: Mapping[str, Any]) -> Tenant:
     """Change the status or the settings of a tenant.
 
-    Raises:
-        InvalidParameter: there is no such tenant or setting, or a value is not allowed.
+    Raises
+    ------
+    InvalidParameter: there is no such tenant or setting, or a value is not allowed.
     """
     with store.transaction():
         before = store.tenants.first(name=name)

@@ -15,11 +15,13 @@ def cover(budgets: Sequence[BudgetState], amount: int, policy: str) -> tuple[lis
     Without an overdraft all budgets are charged what the poorest can pay, and those that could not pay all are over
     their limit from then on. With one, what a budget lacks becomes its debt.
 
-    Returns:
-        The budgets after the charge, and what was charged, which is less than `amount` where a budget ran out.
+    Returns
+    -------
+    The budgets after the charge, and what was charged, which is less than `amount` where a budget ran out.
 
-    Raises:
-        ProtocolError: 409, a debt would pass its limit.
+    Raises
+    ------
+    ProtocolError: 409, a debt would pass its limit.
     """
     limits = [budget.overdraft_limit if policy == "ALLOW_WITH_OVERDRAFT" else 0 for budget in budgets]
     pairs = list(zip(budgets, limits, strict=True))

@@ -37,17 +37,18 @@ def operation_of(method: str, path: str) -> str:
 class LoggedRequest:
     """A request as it came in, and what was answered.
 
-    Attributes:
-        operation: reserve, commit, release, extend, decide, event, balances, get, list, health, metrics or other.
-        headers: the request's, names in lower case, keys blacked out.
-        body: the request's JSON, its text where it is none, None where there is no body.
-        received_at: monotonic time in seconds.
-        status: of the answer; None while there is none, and for good when the connection was dropped.
-        response_headers: of the answer, names in lower case.
-        response_body: as `body`.
-        applied: whether the server handled the request (a fault may have kept it from doing so).
-        faulted: whether an injected fault touched it.
-        dropped: whether the connection was closed without an answer.
+    Attributes
+    ----------
+    operation: reserve, commit, release, extend, decide, event, balances, get, list, health, metrics or other.
+    headers: the request's, names in lower case, keys blacked out.
+    body: the request's JSON, its text where it is none, None where there is no body.
+    received_at: monotonic time in seconds.
+    status: of the answer; None while there is none, and for good when the connection was dropped.
+    response_headers: of the answer, names in lower case.
+    response_body: as `body`.
+    applied: whether the server handled the request (a fault may have kept it from doing so).
+    faulted: whether an injected fault touched it.
+    dropped: whether the connection was closed without an answer.
     """
 
     number: int

@@ -27,21 +27,23 @@ _SCOPE_FORM = f"levels in the order {'/'.join(LEVELS)}, as in 'tenant:acme/agent
 class Budget:
     """A budget at one scope in one unit.
 
-    Args:
-        scope: where it stands, for example `tenant:acme/agent:triage`, in lower case.
-        unit: USD_MICROCENTS, TOKENS, CREDITS or RISK_POINTS; all amounts are in it.
-        allocated: what there is to spend.
-        overdraft_limit: how much debt commits may make.
-        status: ACTIVE, FROZEN or CLOSED.
-        caps: what is returned with ALLOW_WITH_CAPS, for example `{"max_tokens": 500}`.
-        spent: spent already.
-        reserved: held already.
-        debt: owed already.
-        is_over_limit: whether new reservations are refused until an operator clears it.
-        remaining: what is left, by default what the other amounts leave.
+    Parameters
+    ----------
+    scope: where it stands, for example `tenant:acme/agent:triage`, in lower case.
+    unit: USD_MICROCENTS, TOKENS, CREDITS or RISK_POINTS; all amounts are in it.
+    allocated: what there is to spend.
+    overdraft_limit: how much debt commits may make.
+    status: ACTIVE, FROZEN or CLOSED.
+    caps: what is returned with ALLOW_WITH_CAPS, for example `{"max_tokens": 500}`.
+    spent: spent already.
+    reserved: held already.
+    debt: owed already.
+    is_over_limit: whether new reservations are refused until an operator clears it.
+    remaining: what is left, by default what the other amounts leave.
 
-    Raises:
-        InvalidParameter: a value is not allowed.
+    Raises
+    ------
+    InvalidParameter: a value is not allowed.
     """
 
     scope: str
@@ -103,8 +105,9 @@ class Seed:
     def of(budgets: Budgets, tenants: Tenants = (), keys: Iterable[Key] = ()) -> Seed:
         """Check what was given; tenants are added for all scopes.
 
-        Raises:
-            InvalidParameter: something is not allowed; it says what, and what is.
+        Raises
+        ------
+        InvalidParameter: something is not allowed; it says what, and what is.
         """
         read_budgets = read_budgets_of(budgets)
         read_tenants = {tenant.name: tenant for tenant in read_tenants_of(tenants)}
@@ -202,8 +205,9 @@ Made = TypeVar("Made", Budget, Tenant, Key)
 def make(kind: type[Made], where: str, values: Mapping[str, Any]) -> Made:
     """A `kind` from a mapping of its fields.
 
-    Raises:
-        InvalidParameter: a field is unknown, or one that is needed is missing.
+    Raises
+    ------
+    InvalidParameter: a field is unknown, or one that is needed is missing.
     """
     known = [field.name for field in fields(kind) if field.name != "prefix"]
     for name in values:

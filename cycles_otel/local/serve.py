@@ -38,16 +38,18 @@ def serve(budgets_file: str | Path, host: str = "127.0.0.1", port: int = 7878, d
         keys:                   # the fields of `Key`; a tenant without one gets one
           - {name: acme, tenant: acme, secret: cyc_test_0123456789}
 
-    Args:
-        budgets_file: the file's path.
-        host: the address to listen on; any but loopback opens the server to the network.
-        port: the port, 0 for any that is free.
-        db: a file that keeps the ledger, so that it survives a restart; in memory by default. What it holds already
-            counts more than `budgets_file`.
+    Parameters
+    ----------
+    budgets_file: the file's path.
+    host: the address to listen on; any but loopback opens the server to the network.
+    port: the port, 0 for any that is free.
+    db: a file that keeps the ledger, so that it survives a restart; in memory by default. What it holds already
+        counts more than `budgets_file`.
 
-    Raises:
-        InvalidParameter: the file cannot be read, or has something in it that is not allowed.
-        OSError: the address cannot be listened on.
+    Raises
+    ------
+    InvalidParameter: the file cannot be read, or has something in it that is not allowed.
+    OSError: the address cannot be listened on.
     """
     contents = read_budgets_file(Path(budgets_file))
     server = LocalCycles(**contents, host=host, port=port, db=db)
@@ -79,8 +81,9 @@ def _announce(server: LocalCycles, host: str) -> None:
 def read_budgets_file(path: Path) -> dict[str, Any]:
     """The budgets, tenants and keys of a file, as `LocalCycles` takes them.
 
-    Raises:
-        InvalidParameter: the file cannot be read, or is not of the form that `serve` describes.
+    Raises
+    ------
+    InvalidParameter: the file cannot be read, or is not of the form that `serve` describes.
     """
     try:
         contents = yaml.safe_load(path.read_text())

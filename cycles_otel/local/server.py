@@ -46,21 +46,23 @@ class LocalCycles:
 
     Use it as `with LocalCycles(...) as server:` or `async with`, or call `start` and `stop`.
 
-    Args:
-        budgets: a mapping `{"tenant:acme": {"USD_MICROCENTS": 10_000_000}}` or a sequence of `Budget`. Tenants, and
-            an API key for each, follow from the scopes.
-        tenants: tenants with settings of their own, by name or as `Tenant` objects.
-        keys: keys with settings of their own.
-        db: a file to keep the ledger in; by default it lives in memory and ends with the server. What the file holds
-            already stays as it is: budgets, tenants and keys given are only added where it has none.
-        host: the address to listen on. Anything but loopback opens the server to the network.
-        port: the port, 0 for any that is free.
-        clock: the time that expiry goes by, in ms since the epoch.
-        sweep_interval: seconds between two runs of the job that expires reservations.
-        admin_key: the operator's key for `X-Admin-API-Key`; made up where it is left out.
+    Parameters
+    ----------
+    budgets: a mapping `{"tenant:acme": {"USD_MICROCENTS": 10_000_000}}` or a sequence of `Budget`. Tenants, and
+        an API key for each, follow from the scopes.
+    tenants: tenants with settings of their own, by name or as `Tenant` objects.
+    keys: keys with settings of their own.
+    db: a file to keep the ledger in; by default it lives in memory and ends with the server. What the file holds
+        already stays as it is: budgets, tenants and keys given are only added where it has none.
+    host: the address to listen on. Anything but loopback opens the server to the network.
+    port: the port, 0 for any that is free.
+    clock: the time that expiry goes by, in ms since the epoch.
+    sweep_interval: seconds between two runs of the job that expires reservations.
+    admin_key: the operator's key for `X-Admin-API-Key`; made up where it is left out.
 
-    Raises:
-        InvalidParameter: a value cannot be used; the message names it and says what can.
+    Raises
+    ------
+    InvalidParameter: a value cannot be used; the message names it and says what can.
     """
 
     def __init__(
@@ -95,9 +97,10 @@ class LocalCycles:
     def start(self) -> LocalCycles:
         """Start serving, and return the server itself.
 
-        Raises:
-            RuntimeError: it runs already.
-            OSError: the port is taken.
+        Raises
+        ------
+        RuntimeError: it runs already.
+        OSError: the port is taken.
         """
         if self._running is not None:
             raise RuntimeError("this LocalCycles is running already")
@@ -144,8 +147,9 @@ class LocalCycles:
     def tenant(self) -> str:
         """The name of the first tenant.
 
-        Raises:
-            InvalidParameter: there is none, since no budget names one.
+        Raises
+        ------
+        InvalidParameter: there is none, since no budget names one.
         """
         tenants = self._now_running().store.tenants.all()
         if not tenants:
@@ -155,8 +159,9 @@ class LocalCycles:
     def api_key_for(self, tenant: str) -> str:
         """The first ACTIVE key of `tenant`.
 
-        Raises:
-            InvalidParameter: it has none.
+        Raises
+        ------
+        InvalidParameter: it has none.
         """
         keys = [key for key in self.keys if key.status == "ACTIVE"]
         for key in keys:
@@ -212,24 +217,27 @@ class LocalCycles:
     def set_budget(self, scope: str, unit: str = "USD_MICROCENTS", **changes: Any) -> BudgetState:
         """Change fields of a budget by hand; `remaining` follows its amounts, unless it is given itself.
 
-        Raises:
-            InvalidParameter: there is no such budget or field, or a value is not allowed.
+        Raises
+        ------
+        InvalidParameter: there is no such budget or field, or a value is not allowed.
         """
         return change_budget(self._now_running().store, scope, unit, changes)
 
     def fund(self, scope: str, amount: int, unit: str = "USD_MICROCENTS") -> BudgetState:
         """Allocate `amount` more to a budget; its debt is paid first, and it is not over its limit any more.
 
-        Raises:
-            InvalidParameter: there is no such budget, or the amount is not allowed.
+        Raises
+        ------
+        InvalidParameter: there is no such budget, or the amount is not allowed.
         """
         return fund_budget(self._now_running().store, scope, unit, amount)
 
     def set_tenant(self, tenant: str, status: str | None = None, **settings: Any) -> Tenant:
         """Change the status of a tenant (ACTIVE, SUSPENDED, CLOSED), or its settings (the fields of `Tenant`).
 
-        Raises:
-            InvalidParameter: there is no such tenant or setting, or a value is not allowed.
+        Raises
+        ------
+        InvalidParameter: there is no such tenant or setting, or a value is not allowed.
         """
         changes = settings if status is None else {**settings, "status": status}
         return change_tenant(self._now_running().store, tenant, changes)
@@ -250,9 +258,10 @@ class LocalCycles:
     def hold(self, operation: str = "*", *, applied: bool = False) -> Iterator[Hold]:
         """Make requests of `operation` wait while the block runs.
 
-        Args:
-            operation: as in `Fault`.
-            applied: let the ledger apply them first, so that only their answer waits.
+        Parameters
+        ----------
+        operation: as in `Fault`.
+        applied: let the ledger apply them first, so that only their answer waits.
         """
         hold = self._faults.hold(operation, applied)
         try:

@@ -86,8 +86,9 @@ class LedgerSnapshot:
     def budget(self, scope: str, unit: str = "USD_MICROCENTS") -> BudgetState:
         """The budget at exactly `scope` and `unit`.
 
-        Raises:
-            InvalidParameter: there is none.
+        Raises
+        ------
+        InvalidParameter: there is none.
         """
         if (scope, unit) not in self.budgets:
             known = ", ".join(f"{a} in {b}" for a, b in self.budgets) or "nothing: the ledger has no budgets"
@@ -97,8 +98,9 @@ class LedgerSnapshot:
     def reservation(self, reservation_id: str) -> ReservationState:
         """The reservation with this id.
 
-        Raises:
-            InvalidParameter: there is none.
+        Raises
+        ------
+        InvalidParameter: there is none.
         """
         for reservation in self.reservations:
             if reservation.id == reservation_id:

@@ -40,12 +40,13 @@ class RememberedReply:
 class Table(Generic[Row]):
     """A table whose columns are the fields of a dataclass.
 
-    Args:
-        connection: the database.
-        kind: the dataclass of a row.
-        name: the table's name.
-        key: the fields that identify a row.
-        encoded: the fields that are kept as JSON, since SQLite has no type for them.
+    Parameters
+    ----------
+    connection: the database.
+    kind: the dataclass of a row.
+    name: the table's name.
+    key: the fields that identify a row.
+    encoded: the fields that are kept as JSON, since SQLite has no type for them.
     """
 
     def __init__(
@@ -97,11 +98,13 @@ class Table(Generic[Row]):
 class Store:
     """The tables of one server.
 
-    Args:
-        path: the file that keeps them, or None for memory alone.
+    Parameters
+    ----------
+    path: the file that keeps them, or None for memory alone.
 
-    Raises:
-        InvalidParameter: the file cannot be opened, or is no database.
+    Raises
+    ------
+    InvalidParameter: the file cannot be opened, or is no database.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:

@@ -13,10 +13,11 @@ from cycles_otel.local.ledger import Ledger
 class Sweeper:
     """Runs over the reservations again and again.
 
-    Args:
-        ledger: whose reservations expire.
-        counters: count each of them.
-        interval: seconds between two runs.
+    Parameters
+    ----------
+    ledger: whose reservations expire.
+    counters: count each of them.
+    interval: seconds between two runs.
     """
 
     def __init__(self, ledger: Ledger, counters: Counters, interval: float) -> None:

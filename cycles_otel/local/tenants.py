@@ -25,13 +25,14 @@ def new_secret() -> str:
 class Tenant:
     """A tenant and its defaults; None means the server's.
 
-    Args:
-        name: as it stands in subjects.
-        status: ACTIVE, SUSPENDED or CLOSED.
-        default_commit_overage_policy: for requests that name none.
-        default_reservation_ttl_ms: for reservations that name none, in ms.
-        max_reservation_ttl_ms: longer times are capped to it, in ms.
-        max_reservation_extensions: how often a reservation can be extended.
+    Parameters
+    ----------
+    name: as it stands in subjects.
+    status: ACTIVE, SUSPENDED or CLOSED.
+    default_commit_overage_policy: for requests that name none.
+    default_reservation_ttl_ms: for reservations that name none, in ms.
+    max_reservation_ttl_ms: longer times are capped to it, in ms.
+    max_reservation_extensions: how often a reservation can be extended.
     """
 
     name: str
@@ -64,12 +65,13 @@ def _first_given(*values: int | None) -> int:
 class Key:
     """An API key.
 
-    Args:
-        name: what it is called, for people.
-        tenant: the tenant that it opens.
-        status: ACTIVE or REVOKED.
-        expires_at: ISO 8601 date-time after which it opens nothing, or None.
-        secret: what the client sends; made up where it is left out.
+    Parameters
+    ----------
+    name: what it is called, for people.
+    tenant: the tenant that it opens.
+    status: ACTIVE or REVOKED.
+    expires_at: ISO 8601 date-time after which it opens nothing, or None.
+    secret: what the client sends; made up where it is left out.
     """
 
     name: str
@@ -90,8 +92,9 @@ class Key:
     def expires_ms(self) -> float | None:
         """When the key ends, in ms since the epoch, or None.
 
-        Raises:
-            InvalidParameter: `expires_at` is no date-time.
+        Raises
+        ------
+        InvalidParameter: `expires_at` is no date-time.
         """
         if self.expires_at is None:
             return None

@@ -45,11 +45,12 @@ class _Answer:
 class Wire:
     """ASGI middleware at the very outside.
 
-    Args:
-        app: what handles the requests.
-        log: gets all of them.
-        faults: what goes wrong.
-        drop: closes a request's connection.
+    Parameters
+    ----------
+    app: what handles the requests.
+    log: gets all of them.
+    faults: what goes wrong.
+    drop: closes a request's connection.
     """
 
     def __init__(self, app: ASGIApp, log: RequestLog, faults: Faults, drop: Drop) -> None:

@@ -37,13 +37,14 @@ class CyclesInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     ``CyclesInstrumentor().instrument()`` starts it, and so does ``opentelemetry-instrument python app.py``.
     ``uninstrument()`` leaves everything as it was before. ``instrument`` takes these options:
 
-    Parameters
-    ----------
-    tracer_provider, meter_provider: by default what the process records with, as ``setup_telemetry`` has it; where a
-        meter provider is given, metrics go there.
-    request_hook: ``(span, request)`` before each call. ``request`` has ``operation``, ``reservation_id`` and ``body``.
-    response_hook: ``(span, request, response)`` after each call that came back; ``response`` is a ``CyclesResponse``.
-        Both are plain functions, for asynchronous clients too, and what they raise does not reach the call.
+    - ``tracer_provider``, ``meter_provider``: by default what the process records with, as ``setup_telemetry`` has
+      it; where a meter provider is given, metrics go there.
+    - ``request_hook``: ``(span, request)`` before each call; ``request`` has ``operation``, ``reservation_id`` and
+      ``body``.
+    - ``response_hook``: ``(span, request, response)`` after each call that came back; ``response`` is a
+      ``CyclesResponse``.
+
+    Hooks are plain functions, for asynchronous clients too, and what they raise does not reach the call.
 
     Raises
     ------

@@ -31,12 +31,19 @@ class Options:
     otlp: str | None = None
 
 
-def run_demo(options: Options) -> int:
-    """Run the demo; 0 where the telemetry equals the ledger, else 1."""
+def run_demo(options: Options, console: Console | None = None) -> int:
+    """Run the demo; 0 where the telemetry equals the ledger, else 1.
+
+    Parameters
+    ----------
+    console: where it is shown, by default the standard output.
+    """
+    return asyncio.run(_demo(options, console or _standard_output()))
+
+
+def _standard_output() -> Console:
     console = _Output(highlight=False)
-    if not console.is_terminal:
-        console = _Output(highlight=False, width=_PIPE_WIDTH)
-    return asyncio.run(_demo(options, console))
+    return console if console.is_terminal else _Output(highlight=False, width=_PIPE_WIDTH)
 
 
 class _Output(Console):
