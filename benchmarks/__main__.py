@@ -35,8 +35,8 @@ class Extent:
 
 EXTENTS = {
     "quick": Extent(rounds=1, runs=4, concurrent=(1, 4), length=20, held=100, labels=20, steps=30, starts=1),
-    "full": Extent(9, 40, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=6_000, starts=9),
-    "long": Extent(9, 40, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=100_000, starts=9),
+    "full": Extent(5, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=6_000, starts=5),
+    "long": Extent(5, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=100_000, starts=5),
 }
 
 

@@ -57,7 +57,7 @@ def compare(names: Sequence[str], *, rounds: int, runs: int, concurrent: Sequenc
                     said[name].cpu.setdefault(delay, []).append(figures["cpu"])
             for at_once in concurrent:
                 for name, process in at_work.items():
-                    figures = process.ask("runs", url=urls[5], runs=max(runs, 2 * at_once), concurrency=at_once)
+                    figures = process.ask("runs", url=urls[5], runs=max(runs, at_once), concurrency=at_once)
                     said[name].rate.setdefault(at_once, []).append(figures["rate"])
                     said[name].cpu_beside.setdefault(at_once, []).append(figures["cpu"])
     return said

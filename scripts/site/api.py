@@ -43,7 +43,9 @@ def markdown() -> str:
     sections = [_section(title, "cycles_otel", names) for title, names in SECTIONS.items()]
     if further:
         sections.append(_section("More", "cycles_otel", further))
-    sections.append(_section("Tests of agents: cycles_otel.testing", "cycles_otel.testing", cycles_otel.testing.__all__))
+    sections.append(
+        _section("Tests of agents: cycles_otel.testing", "cycles_otel.testing", cycles_otel.testing.__all__)
+    )
     sections.append(_section("The embedded server: cycles_otel.local", "cycles_otel.local", cycles_otel.local.__all__))
     return "\n".join(sections)
 
