@@ -15,6 +15,7 @@ BESIDE_DOCS = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "examples/README.md": "examples.md",
+    "examples/fastapi_service/README.md": "service.md",
     "deploy/README.md": "deploy.md",
     "collector-config/README.md": "collector.md",
     "benchmarks/README.md": "benchmarks.md",

@@ -6,6 +6,7 @@ An entry that fits nothing any more fails a test.
 from __future__ import annotations
 
 PROGRAMS = {
+    "curl": "it asks a service that the reader has started; tests/service asks it the same",
     "docker": "no container engine runs the tests; tests/stack checks the compose file",
     "gunicorn": "it serves until it is ended; tests/telemetry/test_processes.py runs it",
     "kubectl": "there is no cluster; tests/stack checks the manifests",

@@ -65,7 +65,6 @@ def _readme(server: LocalCycles, stub: Stub) -> None:
 
 STAGES = {
     "README.md": Stage(before={1: _exhausted}, afterwards=_readme),
-    "docs/fastapi.md": Stage(budgets=AMPLE | {"tenant:acme/workspace:initech": {"USD_MICROCENTS": 0}}),
     "docs/production.md": Stage(
         names={"vault": {"cycles-url": "https://cycles.example.com", "cycles-key": "cyc_live_0123456789"}}
     ),

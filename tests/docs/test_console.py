@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 EXTRAS = re.findall(
     r"^([\w-]+) = \[", PYPROJECT.partition("[project.optional-dependencies]")[2].partition("\n[")[0], re.M
 )
-_BUILTINS = {"export", "eval", "mv"}
+_OF_EVERY_SHELL = {".", "cd", "eval", "export", "grep", "mv"}
 _SEPARATORS = {";", "&&", "||", "|", "&"}
 
 
@@ -85,12 +86,12 @@ OURS = tuple(each for each in COMMANDS if any(Path(words[0]).name == "cycles-ote
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_is_one_that_there_is(command: Command) -> None:
     for words in command.programs():
-        name = Path(words[0]).name
+        name = Path(words[0]).name or words[0]
         check = CHECKS.get(name)
         if check is not None:
             check(words[1:])
         else:
-            assert name in PROGRAMS or name in _BUILTINS, f"{name} is neither known nor in tests/docs/not_run.py"
+            assert name in PROGRAMS or name in _OF_EVERY_SHELL, f"{name} is neither known nor in tests/docs/not_run.py"
         for path in files_named(words[1:]):
             assert (ROOT / path).exists(), f"{command}: there is no {path}"
 
@@ -114,10 +115,15 @@ def _make(arguments: list[str]) -> None:
 
 def _pip(arguments: list[str]) -> None:
     assert arguments[0] == "install"
-    for each in arguments[1:]:
-        name, _, extra = each.rstrip("]").partition("[")
-        assert name == "cycles-otel" or name in PYPROJECT, f"{name} is a package that this project does not know"
-        assert not extra or extra in EXTRAS, f"there is no extra {extra}"
+    for before, each in itertools.pairwise(arguments):
+        if before == "--group":
+            assert re.search(rf"^{each} = \[", PYPROJECT, re.MULTILINE), f"there is no group {each}"
+        elif not each.startswith("-"):
+            name, _, extra = each.rstrip("]").partition("[")
+            assert name in ("cycles-otel", ".", "pip") or f'"{name}' in PYPROJECT, (
+                f"{name} is not known to this project"
+            )
+            assert not extra or extra in EXTRAS, f"there is no extra {extra}"
 
 
 def _python(arguments: list[str]) -> None:
