@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _LONGEST_PREFIX = 8
+_LONGEST_MESSAGE = 200
 
 
 def is_key(value: object) -> bool:
@@ -16,3 +17,8 @@ def is_key(value: object) -> bool:
 def masked(key: str) -> str:
     """Enough of a key to tell it from others, and not enough to use it."""
     return f"{key[: min(_LONGEST_PREFIX, len(key) // 4)]}…"
+
+
+def without_key(text: str, key: str) -> str:
+    """What a server or a library said, in one line that does not show the key."""
+    return " ".join(text.replace(key, "(the key)").split())[:_LONGEST_MESSAGE]
