@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from runcycles import AsyncCyclesClient, CyclesConfig
 
+from cycles_otel.api_key import is_key
 from cycles_otel.budget.subject import FIELDS, is_subject_value
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
 
 MAX_AMOUNT = 2**63 - 1
 MIN_TTL_MS, MAX_TTL_MS = 1_000, 86_400_000
+_TIMEOUTS = ("connect_timeout", "read_timeout")
+_PAUSES = ("retry_initial_delay", "retry_multiplier", "retry_max_delay", "retry_flush_timeout")
 
 E = TypeVar("E", bound=Enum)
 
@@ -127,10 +131,23 @@ def without_login(address: str) -> str:
 
 def _checked(config: CyclesConfig) -> CyclesConfig:
     if not _is_address(config.base_url):
-        raise InvalidParameterError("base_url", config.base_url, "an address such as http://localhost:7878")
-    if not isinstance(config.api_key, str) or not config.api_key:
-        raise InvalidParameterError("api_key", type(config.api_key), "the key of a tenant, a str that is not empty")
+        shown = type(config.base_url) if "@" in str(config.base_url) else config.base_url
+        raise InvalidParameterError("base_url", shown, "an address such as http://localhost:7878")
+    if not is_key(config.api_key):
+        accepted = "the key of a tenant, a str of printable ASCII without spaces or line breaks"
+        raise InvalidParameterError("api_key", type(config.api_key), accepted)
+    for name in _TIMEOUTS:
+        _check_number(name, getattr(config, name), "a number of seconds above 0", lambda value: 0 < value < math.inf)
+    for name in _PAUSES:
+        _check_number(name, getattr(config, name), "a number, 0 or more", lambda value: value >= 0)
     return config
+
+
+def _check_number(parameter: str, value: object, accepted: str, is_accepted: Callable[[float], bool]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterTypeError(parameter, value, accepted)
+    if not is_accepted(value):
+        raise InvalidParameterError(parameter, value, accepted)
 
 
 def _is_address(value: object) -> bool:

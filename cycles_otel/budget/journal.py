@@ -14,7 +14,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class KnownSpend:
     charge: the body of the event that charges it where the commit cannot; it has the commit's key.
     not_before: when the server may be asked again, in s since the epoch, as it demanded.
     link: the trace that the settlement is linked to, as a ``traceparent``.
+    known_since: when it was first known, in s since the epoch; whoever takes it over leaves that as it is.
     """
 
     id: str
@@ -46,6 +47,7 @@ class KnownSpend:
     charge: Mapping[str, Any] | None
     not_before: float | None = None
     link: str | None = None
+    known_since: float = field(default_factory=time.time)
 
     @property
     def pause(self) -> float:
@@ -129,7 +131,7 @@ class Journal:
             "mode": "event" if spend.commit is None else "commit",
             "commit_body": spend.commit,
             "event_fallback_body": spend.charge,
-            "recorded_at_ms": int(time.time() * 1000),
+            "recorded_at_ms": int(spend.known_since * 1000),
             "not_before_ms": None if spend.not_before is None else int(spend.not_before * 1000),
             OURS: {"owner": owner, "link": spend.link},
         }
@@ -147,7 +149,14 @@ class Journal:
         ours = self._ours(entry.reservation_id)
         not_before = None if entry.not_before_ms is None else entry.not_before_ms / 1000
         commit = entry.commit_body if entry.mode == "commit" else None
-        spend = KnownSpend(entry.reservation_id, commit, entry.event_fallback_body, not_before, _text(ours, "link"))
+        spend = KnownSpend(
+            entry.reservation_id,
+            commit,
+            entry.event_fallback_body,
+            not_before,
+            _text(ours, "link"),
+            entry.recorded_at_ms / 1000,
+        )
         return spend, _text(ours, "owner")
 
     def _ours(self, spend_id: str) -> Mapping[str, Any]:

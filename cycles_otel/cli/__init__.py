@@ -1,4 +1,4 @@
-"""The command line: ``cycles-otel demo | serve | exporter | dashboards``."""
+"""The command line: ``cycles-otel demo | serve | doctor | journal | exporter | dashboards | completion``."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def _is_wrong_input(error: Exception) -> bool:
 
 def _in_words(error: Exception) -> str:
     """The error without its number; where it is about a file, with the file's name."""
-    if isinstance(error, OSError) and error.strerror and not error.filename:
-        return error.strerror
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

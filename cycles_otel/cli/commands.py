@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 DEFAULT_BUDGETS = Path(__file__).with_name("budgets.yaml")
@@ -88,24 +89,28 @@ def journal_list(given: argparse.Namespace) -> int:
     """``cycles-otel journal list``."""
     with _cli_extra():
         from cycles_otel.cli.journal.listing import run_list
+    from runcycles.journal import default_journal_dir
 
-    return run_list(_journal_folder(given.dir), as_json=given.json)
+    named = given.dir or os.environ.get("CYCLES_JOURNAL_DIR")
+    return run_list(Path(named) if named else default_journal_dir(), given.tenant, as_json=given.json)
 
 
 def journal_replay(given: argparse.Namespace) -> int:
     """``cycles-otel journal replay``; returns 1 where something is left."""
     with _cli_extra():
-        from cycles_otel.cli.journal.replay import run_replay
-    from cycles_otel.parameters import connection_config
+        from rich.console import Console
 
-    if given.dir is not None:
-        os.environ["CYCLES_JOURNAL_DIR"] = given.dir
+        with Console(stderr=True).status("Loading the Agents SDK"):
+            from cycles_otel.cli.journal.replay import run_replay
+            from cycles_otel.parameters import connection_config, subject_levels
     try:
         config = connection_config(None, None)
+        tenant = subject_levels(config, tenant=given.tenant).get("tenant")
     except ValueError as error:
         print(f"{given.program}: {error}", file=sys.stderr)
         return 2
-    return run_replay(config, _journal_folder(given.dir), timeout=given.timeout, dry_run=given.dry_run)
+    config = replace(config, tenant=tenant, journal_dir=given.dir or config.journal_dir)
+    return run_replay(config, timeout=given.timeout, dry_run=given.dry_run)
 
 
 def completion(given: argparse.Namespace) -> int:
@@ -116,13 +121,6 @@ def completion(given: argparse.Namespace) -> int:
 
     print(shtab.complete(parser(), given.shell))
     return 0
-
-
-def _journal_folder(given: str | None) -> Path:
-    from runcycles.journal import default_journal_dir
-
-    named = given or os.environ.get("CYCLES_JOURNAL_DIR")
-    return Path(named) if named else default_journal_dir()
 
 
 @contextmanager

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-
 from rich.console import Console
 
 from cycles_otel.doctor.examination import examine
 from cycles_otel.doctor.report import as_json, show
 from cycles_otel.doctor.setup import Asked
+from cycles_otel.quiet import quiet
 
 
 def run_doctor(asked: Asked, *, json: bool) -> int:
     """Look at everything; 1 where there is something to mend."""
-    # The client library logs what is shown here as a finding.
-    logging.getLogger("runcycles").setLevel(logging.CRITICAL)
-    if json:
-        text, is_well = as_json(examine(asked))
-        print(text)
-    else:
-        is_well = show(examine(asked), Console(highlight=False))
+    # What they log is shown here, as a finding.
+    with quiet("runcycles", "opentelemetry", "cycles_otel"):
+        if json:
+            text, is_well = as_json(examine(asked))
+            print(text)
+        else:
+            is_well = show(examine(asked), Console(highlight=False))
     return 0 if is_well else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cycles_otel.api_key import is_key
 from cycles_otel.telemetry.errors import TelemetrySetupError
 
 _PREFIX = "cyc_"
@@ -63,7 +64,7 @@ Key = ApiKey | ApiKeyFile
 
 def checked_key(parameter: str, text: object) -> str:
     """``text`` if it can be a key."""
-    if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable() or " " in text:
+    if not isinstance(text, str) or not is_key(text):
         raise TelemetrySetupError(parameter, type(text), _KEY)
     return text
 

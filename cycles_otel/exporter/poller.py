@@ -9,6 +9,7 @@ from typing import Any
 
 from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
+from cycles_otel.api_key import without_key
 from cycles_otel.budget.decision import body_of, error_code, retry_after, unavailable_reason
 from cycles_otel.budget.exchange import bounded_client
 from cycles_otel.exporter.targets import Target
@@ -19,7 +20,6 @@ from cycles_otel.telemetry.recorder import Recorder
 
 PAGE = 200
 """Balances on a page: the most that the protocol allows."""
-_LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Poller:
         said = str(body_of(response).get("message") or response.error_message or otherwise)
         return Poll(
             error_type=lack or refusal or semconv.ERROR_OTHER,
-            message=" ".join(said.replace(self._key, "(the key)").split())[:_LONGEST_MESSAGE],
+            message=without_key(said, self._key),
             refused=lack is None and not response.is_success,
             retry_after=retry_after(response),
         )

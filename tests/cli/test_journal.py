@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def note(config: CyclesConfig, *amounts: int) -> Journal:
     for amount in amounts:
         charge = {
             "idempotency_key": f"step-{amount}-commit",
-            "subject": {"tenant": "acme"},
+            "subject": {"tenant": config.tenant},
             "action": {"kind": "llm.completion", "name": "gpt-4o"},
             "actual": {"unit": "TOKENS", "amount": amount},
         }
@@ -77,6 +79,61 @@ class TestList:
         assert main(["journal", "list", "--dir", str(tmp_path / "none")]) == 0
         assert capsys.readouterr().out.startswith("Nothing waits in")
 
+    def test_one_tenant_can_be_picked(
+        self, config: CyclesConfig, server: LocalCycles, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        note(replace(config, tenant="globex"), 50).close()
+        assert main(["journal", "list", "--tenant", "globex", "--json"]) == 0
+        assert [each["amount"] for each in json.loads(capsys.readouterr().out)] == [50]
+
+    def test_what_was_taken_over_is_as_old_as_before(
+        self, config: CyclesConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        (file,) = tmp_path.rglob("*.json")
+        yesterday = int((time.time() - 90_000) * 1000)
+        file.write_text(json.dumps({**json.loads(file.read_text()), "recorded_at_ms": yesterday}))
+        later = note(config)
+        (taken,) = later.take_over()
+        later.record(replace(taken, not_before=time.time() + 5))
+        assert main(["journal", "list"]) == 0
+        assert capsys.readouterr().out.splitlines()[1].startswith("25 h")
+        later.close()
+
+    @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"version": 99, "reservation_id": "r"})])
+    def test_what_cannot_be_read_is_named_and_left(
+        self, config: CyclesConfig, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        (file,) = tmp_path.rglob("*.json")
+        (file.parent / "v2-broken.json").write_text(content)
+        (file.parent / "v2-before.corrupt").write_text(content)
+        assert main(["journal", "list"]) == 0
+        out = capsys.readouterr().out
+        assert f"could not be read: {file.parent / 'v2-broken.json'}\n" in out
+        assert f"could not be read: {file.parent / 'v2-before.corrupt'}\n" in out
+        assert "1 waiting" in out
+        assert (file.parent / "v2-broken.json").read_text() == content
+
+    @pytest.mark.parametrize("action", ["list", "replay"])
+    def test_what_is_no_folder_is_named_in_one_line(
+        self, config: CyclesConfig, tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = tmp_path / "journal"
+        file.write_text("")
+        assert main(["journal", action, "--dir", str(file)]) == 2
+        assert capsys.readouterr().err == f"cycles-otel journal {action}: {file}: Not a directory\n"
+
+    def test_a_line_is_whole_where_nobody_reads_it(
+        self, config: CyclesConfig, server: LocalCycles, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, *range(1, 4)).close()
+        assert main(["journal", "list"]) == 0
+        out = capsys.readouterr().out
+        assert out.count(server.url) == 3
+        assert "\x1b" not in out
+
 
 class TestReplay:
     def test_what_belongs_to_nobody_is_charged_once(
@@ -109,6 +166,84 @@ class TestReplay:
         assert "0 sent, 1 left." in capsys.readouterr().out
         server.clear_faults()
         assert main(["journal", "replay"]) == 0
+        assert spent(server) == 30
+
+    def test_what_the_server_refuses_is_told_with_its_reason_and_not_waited_for(
+        self, config: CyclesConfig, server: LocalCycles, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        journal = note(config, 30)
+        charge = {
+            "idempotency_key": "k",
+            "subject": {"tenant": "acme"},
+            "action": {"kind": "llm.completion", "name": "gpt-4o"},
+            "actual": {"unit": "CREDITS", "amount": 5},
+        }
+        journal.record(KnownSpend("of-credits", None, charge))
+        journal.close()
+        assert main(["journal", "replay", "--timeout", "3600"]) == 1
+        out = capsys.readouterr().out
+        assert "1 sent, 1 left." in out
+        assert "  of-credits (5 CREDITS): UNIT_MISMATCH: " in out
+        assert spent(server) == 30
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [(Fault(status=503, times=None), "INTERNAL_ERROR"), (Fault(body="<html>", times=None), "_OTHER")],
+    )
+    def test_what_is_in_the_way_is_told(
+        self,
+        config: CyclesConfig,
+        server: LocalCycles,
+        fault: Fault,
+        reason: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        note(config, 30).close()
+        server.inject(fault)
+        assert main(["journal", "replay", "--timeout", "1"]) == 1
+        assert f"step-30 (30 TOKENS): {reason}: " in capsys.readouterr().out
+
+    def test_a_key_that_is_refused_is_told_and_not_shown(
+        self, config: CyclesConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        monkeypatch.setenv("CYCLES_API_KEY", "cyc_live_of_nobody")
+        assert main(["journal", "replay", "--timeout", "1"]) == 1
+        said = capsys.readouterr()
+        assert "UNAUTHORIZED" in said.out
+        assert "of_nobody" not in said.out + said.err
+
+    def test_the_spend_of_another_tenant_is_told_of_and_sent_where_asked(
+        self, config: CyclesConfig, server: LocalCycles, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        environment = replace(config, tenant="globex")
+        assert main(["journal", "replay", "--tenant", environment.tenant or ""]) == 0
+        assert f"1 more for tenant acme at {server.url}" in capsys.readouterr().out
+        assert spent(server) == 0
+        assert main(["journal", "replay", "--tenant", "acme"]) == 0
+        assert spent(server) == 30
+
+    def test_another_folder_can_be_named(
+        self, config: CyclesConfig, server: LocalCycles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        other = tmp_path / "other"
+        note(replace(config, journal_dir=str(other)), 30).close()
+        assert main(["journal", "replay"]) == 0
+        assert spent(server) == 0
+        assert main(["journal", "replay", "--dir", str(other)]) == 0
+        assert spent(server) == 30
+
+    def test_a_record_that_cannot_be_read_does_not_keep_the_others(
+        self, config: CyclesConfig, server: LocalCycles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        note(config, 30).close()
+        (file,) = tmp_path.rglob("*.json")
+        (file.parent / "v2-broken.json").write_text("{")
+        assert main(["journal", "replay"]) == 0
+        said = capsys.readouterr()
+        assert "could not be read: " in said.out
+        assert said.err == ""
         assert spent(server) == 30
 
     def test_a_missing_set_up_is_named_in_one_line(

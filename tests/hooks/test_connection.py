@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from typing import Any
 
@@ -44,6 +45,35 @@ class TestConnection:
     def test_a_key_is_a_text(self, make: Make, key: Any) -> None:
         with pytest.raises(InvalidParameterError, match="api_key"):
             make(config=connection(api_key=key))
+
+    @both
+    @pytest.mark.parametrize("key", [f"{SECRET}\n", f" {SECRET}", f"{SECRET} {SECRET}", "schlüssel", "cyc\x00"])
+    def test_a_key_that_no_header_can_have_is_refused_and_not_shown(self, make: Make, key: str) -> None:
+        with pytest.raises(InvalidParameterError, match="printable ASCII") as caught:
+            make(config=connection(api_key=key))
+        assert key.strip() not in str(caught.value)
+
+    @both
+    def test_a_login_in_an_address_that_is_none_is_not_shown(self, make: Make) -> None:
+        with pytest.raises(InvalidParameterError, match="base_url") as caught:
+            make(config=connection(base_url="ftp://user:hunter2@cycles.example.com"))
+        assert "hunter2" not in str(caught.value)
+
+    @both
+    @pytest.mark.parametrize("parameter", ["connect_timeout", "read_timeout"])
+    @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "5", None, True])
+    def test_a_request_gets_some_time(self, make: Make, parameter: str, value: Any) -> None:
+        with pytest.raises(InvalidParameterError, match=f"{parameter}=.* a number of seconds above 0"):
+            make(config=connection(**{parameter: value}))
+
+    @both
+    @pytest.mark.parametrize(
+        "parameter", ["retry_initial_delay", "retry_multiplier", "retry_max_delay", "retry_flush_timeout"]
+    )
+    @pytest.mark.parametrize("value", [-1, math.nan, "5", None])
+    def test_the_pace_of_retries_is_made_of_numbers(self, make: Make, parameter: str, value: Any) -> None:
+        with pytest.raises(InvalidParameterError, match=f"{parameter}=.* a number, 0 or more"):
+            make(config=connection(**{parameter: value}))
 
     @both
     @pytest.mark.parametrize("parameter", ["client", "config"])
