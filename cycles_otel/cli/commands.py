@@ -67,10 +67,12 @@ def dashboards_push(given: argparse.Namespace) -> int:
 def doctor(given: argparse.Namespace) -> int:
     """``cycles-otel doctor``; returns 1 where there is something to mend."""
     with _cli_extra():
+        from rich.console import Console
         from runcycles import Unit
 
-        from cycles_otel.doctor.command import run_doctor
-        from cycles_otel.doctor.setup import Asked
+        with Console(stderr=True).status("Loading the Agents SDK"):
+            from cycles_otel.doctor.command import run_doctor
+            from cycles_otel.doctor.setup import Asked
 
     levels = {level: value for level in LEVELS if (value := getattr(given, level)) is not None}
     more = {} if given.llm_estimate is None else {"llm_estimate": given.llm_estimate}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cycles_otel.doctor import journal, program, server, telemetry
+from cycles_otel.doctor import journal, metrics, otlp, program, server
 from cycles_otel.doctor.finding import Finding, skipped
 from cycles_otel.doctor.setup import Asked, environment
+
+_TIMEOUT = 5.0
 
 
 def examine(asked: Asked) -> Iterator[Finding]:
@@ -19,4 +21,6 @@ def examine(asked: Asked) -> Iterator[Finding]:
     else:
         yield from server.look(config, subject, asked)
         yield from journal.look(config)
-    yield from telemetry.look(asked)
+    timeout = asked.timeout or _TIMEOUT
+    yield from otlp.look(timeout)
+    yield from metrics.look(asked.metrics_url, timeout)

@@ -19,16 +19,19 @@ _INDENT = " " * (_WIDTH + 2)
 def show(findings: Iterable[Finding], console: Console) -> bool:
     """A line for each finding, and one for what to do; whether there is nothing to mend."""
     wrong = 0
-    for finding in findings:
-        line = Text.assemble(
-            (f"{finding.status.value:<{_WIDTH}}", _STYLES[finding.status]), f"  {finding.check}: {finding.found}"
-        )
-        console.print(line, soft_wrap=True)
-        if finding.mend:
-            console.print(Text(f"{_INDENT}{finding.mend}.", style="bold"), soft_wrap=True)
-        wrong += finding.status is Status.WRONG
+    with console.status("Looking", spinner="line"):
+        for finding in findings:
+            _show(finding, console)
+            wrong += finding.status is Status.WRONG
     console.print(f"\n{wrong} to mend." if wrong else "\nNothing to mend.")
     return not wrong
+
+
+def _show(finding: Finding, console: Console) -> None:
+    check = f"  {finding.check}: {finding.found}"
+    console.print(Text.assemble((f"{finding.status.value:<{_WIDTH}}", _STYLES[finding.status]), check), soft_wrap=True)
+    if finding.mend:
+        console.print(Text(f"{_INDENT}{finding.mend}.", style="bold"), soft_wrap=True)
 
 
 def as_json(findings: Iterable[Finding]) -> tuple[str, bool]:

@@ -44,7 +44,7 @@ def names_asked_for(signal: Signal) -> list[str] | None:
 
 def has_endpoint(signal: Signal) -> bool:
     """Whether the environment says where a signal is sent to by OTLP."""
-    return _first_setting(signal, "ENDPOINT") is not None
+    return first_setting(signal, "ENDPOINT") is not None
 
 
 def make_exporter(signal: Signal, name: str = _OTLP, endpoint: str | None = None) -> Any:
@@ -59,7 +59,7 @@ def make_exporter(signal: Signal, name: str = _OTLP, endpoint: str | None = None
     variable, value = _exporter_variable(signal), name
     options = {}
     if name == _OTLP:
-        variable, value = _first_setting(signal, "PROTOCOL") or (f"{_PREFIX}_PROTOCOL", "http/protobuf")
+        variable, value = first_setting(signal, "PROTOCOL") or (f"{_PREFIX}_PROTOCOL", "http/protobuf")
         if value not in _OTLP_BY_PROTOCOL:
             raise TelemetrySetupError(variable, value, _PROTOCOLS)
         name = _OTLP_BY_PROTOCOL[value]
@@ -117,7 +117,7 @@ def _exporter_variable(signal: Signal) -> str:
     return f"OTEL_{signal.upper()}_EXPORTER"
 
 
-def _first_setting(signal: Signal, what: str) -> tuple[str, str] | None:
+def first_setting(signal: Signal, what: str) -> tuple[str, str] | None:
     """The variable that decides, the signal's own before the common one, and its value."""
     for variable in (f"{_PREFIX}_{signal.upper()}_{what}", f"{_PREFIX}_{what}"):
         if (value := _setting(variable)) is not None:

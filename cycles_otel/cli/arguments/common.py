@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NoReturn, TypeAlias
+from urllib.parse import urlsplit
+
+_LARGEST = 2**63 - 1
+"""The most that the server can hold."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,11 +35,30 @@ def print_help(top: argparse.ArgumentParser, _: argparse.Namespace) -> int:
     return 0
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not accepted: a whole number from 1 on")
-    return int(text)
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """Accepts whole numbers from ``minimum`` on."""
+
+    def accepted(text: str) -> int:
+        if not text.isdecimal() or not minimum <= int(text) <= _LARGEST:
+            raise argparse.ArgumentTypeError(f"{text!r} is not accepted: a whole number from {minimum} on")
+        return int(text)
+
+    return accepted
+
+
+positive = whole_number(1)
+
+
+def address(text: str) -> str:
+    """The address of a page or a server."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text!r} is not accepted: an address that begins with http:// or https://")
+    return text
 
 
 def seconds(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runcycles import Unit
 
 from cycles_otel.cli import commands
-from cycles_otel.cli.arguments.common import Subparsers, Wide, positive, seconds
+from cycles_otel.cli.arguments.common import Subparsers, Wide, address, seconds, whole_number
 
 _DOCTOR = """\
 Looks at the whole chain: the environment, the key, the tenant and its budgets in the units that steps need, a dry run
@@ -25,6 +25,8 @@ examples:
                                                and whether the running program can be scraped
   cycles-otel doctor --json                    for a program: {"well": ..., "findings": [...]}
 """
+_METRICS_URL = "where the program serves /metrics (default: http://127.0.0.1:9464/metrics, if anything is there)"
+_TIMEOUT = "seconds for a reply (default: what CYCLES_READ_TIMEOUT says, else 5)"
 
 
 def add(subparsers: Subparsers) -> None:
@@ -40,13 +42,11 @@ def add(subparsers: Subparsers) -> None:
         doctor.add_argument(f"--{level}", help=f"of the subject (default: what CYCLES_{level.upper()} says)")
     units = [unit.value for unit in Unit]
     doctor.add_argument("--llm-unit", choices=units, default=Unit.USD_MICROCENTS.value, help="what LLM calls reserve")
-    doctor.add_argument("--llm-estimate", type=positive, metavar="N", help="how much of it (default: 500000)")
-    doctor.add_argument("--tool-risk", type=_points, default=1, metavar="N", help="risk points of a tool (default: 1)")
-    doctor.add_argument("--metrics-url", metavar="URL", help="where the program serves /metrics")
-    doctor.add_argument("--timeout", type=seconds, default=5.0, metavar="S", help="seconds for a reply (default: 5)")
+    doctor.add_argument("--llm-estimate", type=whole_number(0), metavar="N", help="how much of it (default: 500000)")
+    doctor.add_argument(
+        "--tool-risk", type=whole_number(0), default=1, metavar="N", help="risk points of a tool (default: 1)"
+    )
+    doctor.add_argument("--metrics-url", type=address, metavar="URL", help=_METRICS_URL)
+    doctor.add_argument("--timeout", type=seconds, metavar="S", help=_TIMEOUT)
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(command=commands.doctor, program=doctor.prog)
-
-
-def _points(text: str) -> int:
-    return 0 if text == "0" else positive(text)
