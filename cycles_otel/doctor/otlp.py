@@ -12,7 +12,14 @@ from typing import Any
 from cycles_otel.doctor.finding import Finding, note, skipped, well, wrong
 from cycles_otel.parameters import without_login
 from cycles_otel.telemetry.errors import TelemetrySetupError
-from cycles_otel.telemetry.exporters import Signal, first_setting, has_endpoint, make_exporter, names_asked_for
+from cycles_otel.telemetry.exporters import (
+    Signal,
+    first_setting,
+    has_endpoint,
+    make_exporter,
+    names_asked_for,
+    nothing_of,
+)
 from cycles_otel.telemetry.exporting import is_disabled
 from cycles_otel.telemetry.recorder import checked_route
 
@@ -81,7 +88,7 @@ def _objection(signal: Signal, exporter: Any, timeout: float) -> str:
     outcome: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def export() -> None:
-        result = exporter.export(_nothing(signal))
+        result = exporter.export(nothing_of(signal))
         outcome.put(_TAKEN if result.name == "SUCCESS" else "it was not taken")
 
     with _overheard("opentelemetry", outcome.put):
@@ -92,12 +99,6 @@ def _objection(signal: Signal, exporter: Any, timeout: float) -> str:
             return f"no reply within {timeout:g} s"
         finally:
             _in_the_background(exporter.shutdown)
-
-
-def _nothing(signal: Signal) -> Any:
-    from opentelemetry.sdk.metrics.export import MetricsData
-
-    return [] if signal == "traces" else MetricsData([])
 
 
 def _in_the_background(work: Callable[[], object]) -> None:

@@ -113,6 +113,13 @@ def _component(group: str, name: str) -> Any:
     return None
 
 
+def nothing_of(signal: Signal) -> Any:
+    """What an exporter of a signal may be given to see whether it works: an export of nothing."""
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+    return [] if signal == "traces" else MetricsData([])
+
+
 def _exporter_variable(signal: Signal) -> str:
     return f"OTEL_{signal.upper()}_EXPORTER"
 
