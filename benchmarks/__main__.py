@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"left out, since {ENVIRONMENTS} has no environment for them: {', '.join(missing)}", file=sys.stderr)
     page = measured(extent, missing)
     print(page)
-    if given.write is not None:
+    # A quick look says nothing that is worth to be kept.
+    if given.write is not None and given.extent != "quick":
         Path(given.write).write_text(page, encoding="utf-8")
     return 0
 
@@ -96,7 +97,7 @@ def measured(extent: Extent, missing: Sequence[str] = ()) -> str:
         f"objects after {extent.steps:,} steps, × those before": f"{memory['objects']:.3f}",
         f"resident memory after {extent.steps:,} steps, × that before": f"{memory['resident']:.3f}",
     }
-    return _page(said, beside, started, grown, report.hot_path(profile, floor), found)
+    return _page(extent, said, beside, started, grown, report.hot_path(profile, floor), found)
 
 
 def _import_goal(started: dict[str, list[float]]) -> Goal:
@@ -107,6 +108,7 @@ def _import_goal(started: dict[str, list[float]]) -> Goal:
 
 
 def _page(
+    extent: Extent,
     said: dict[str, Rounds],
     beside: dict[str, Rounds],
     started: dict[str, list[float]],
@@ -119,7 +121,7 @@ def _page(
         "\n\n".join(
             (
                 "# Results\n\nWritten by `make bench`; how to read it: [README.md](README.md).",
-                report.machine(),
+                f"{report.machine()} {report.compared({**said, **beside})} {extent}",
                 "## Goals",
                 report.goals(found),
                 "## One run at a time\n\nWhat is added to a run of the bare SDK, whose own time comes first.",

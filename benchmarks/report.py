@@ -36,6 +36,11 @@ def machine() -> str:
     )
 
 
+def compared(said: Mapping[str, Rounds]) -> str:
+    """Which versions took part."""
+    return "Compared: " + ", ".join(sorted({rounds.version for rounds in said.values()})) + "."
+
+
 def table(head: Sequence[str], rows: Table) -> str:
     """A table of Markdown."""
     lines = [head, ["---"] * len(head), *rows]

@@ -24,10 +24,17 @@ SetUp = Callable[[str], Play]
 
 @dataclass(frozen=True)
 class Variant:
-    """Something to compare, and the environment below ``.venv-beside/`` that has it; None for the project's own."""
+    """Something to compare.
+
+    Parameters
+    ----------
+    environment: the one below ``.venv-beside/`` that has it; None for the project's own.
+    package: whose version tells which one it is.
+    """
 
     set_up: SetUp
     environment: str | None = None
+    package: str = "openai-agents"
 
 
 def _bare(_: str) -> Play:
@@ -78,10 +85,10 @@ def _logfire(_: str) -> Play:
 
 
 def config(url: str) -> CyclesConfig:
-    """The same for all: the journal is on, as it is by default."""
+    """The same for all: the journal is on, as it is by default, and no reply of a stub comes too late."""
     from runcycles import CyclesConfig
 
-    return CyclesConfig(base_url=url, api_key="none", tenant="acme")
+    return CyclesConfig(base_url=url, api_key="none", tenant="acme", connect_timeout=60, read_timeout=60)
 
 
 def _no_op() -> SpanProcessor:
@@ -113,12 +120,24 @@ VARIANTS: dict[str, Variant] = {
     "… spans": Variant(_ours(spans=True, settle_timeout=0)),
     "… metrics": Variant(_ours(metrics=True, settle_timeout=0)),
     ALL_ON: Variant(_ours(spans=True, metrics=True, settle_timeout=0)),
-    PEER: Variant(_peer, "runcycles"),
+    PEER: Variant(_peer, "runcycles", "runcycles-openai-agents"),
 }
 ALONE: dict[str, Variant] = {
-    "openinference": Variant(_instrumented("openinference.instrumentation.openai_agents"), "openinference"),
-    "traceloop": Variant(_instrumented("opentelemetry.instrumentation.openai_agents"), "traceloop"),
-    "v2": Variant(_instrumented("opentelemetry.instrumentation.openai_agents"), "v2"),
-    "logfire": Variant(_logfire, "logfire"),
+    "openinference": Variant(
+        _instrumented("openinference.instrumentation.openai_agents"),
+        "openinference",
+        "openinference-instrumentation-openai-agents",
+    ),
+    "traceloop": Variant(
+        _instrumented("opentelemetry.instrumentation.openai_agents"),
+        "traceloop",
+        "opentelemetry-instrumentation-openai-agents",
+    ),
+    "v2": Variant(
+        _instrumented("opentelemetry.instrumentation.openai_agents"),
+        "v2",
+        "opentelemetry-instrumentation-openai-agents-v2",
+    ),
+    "logfire": Variant(_logfire, "logfire", "logfire"),
 }
 """Instrumentations of the SDK without any budget."""

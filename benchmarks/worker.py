@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
 import agents
@@ -28,8 +30,10 @@ class Worker:
     def __init__(self, variant: Variant) -> None:
         self._variant = variant
         self._plays: dict[str, Play] = {}
+        self._alarms = Alarms()
         self._orders: dict[str, Callable[..., Awaitable[Figures]]] = {
             "runs": self._runs,
+            "version": self._version,
             "length": load.run_length,
             "open": load.open_reservations,
             "labels": load.label_values,
@@ -46,6 +50,7 @@ class Worker:
     async def _runs(self, url: str, runs: int, concurrency: int) -> Figures:
         play = self._plays.get(url) or self._plays.setdefault(url, self._variant.set_up(url))
         latencies: list[float] = []
+        self._alarms.number = 0
 
         async def one_after_the_other(count: int) -> None:
             for _ in range(count):
@@ -56,7 +61,24 @@ class Worker:
         began, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(one_after_the_other(runs // concurrency) for _ in range(concurrency)))
         cpu, elapsed = time.process_time() - cpu, time.perf_counter() - began
-        return {"latencies": latencies, "cpu": cpu / len(latencies), "rate": len(latencies) / elapsed}
+        figures = {"latencies": latencies, "cpu": cpu / len(latencies), "rate": len(latencies) / elapsed}
+        return {**figures, "alarms": self._alarms.number}
+
+    async def _version(self, package: str) -> Figures:
+        return {"version": version(package)}
+
+
+class Alarms(logging.Handler):
+    """Counts what is logged as a warning or worse: a step that ran ungoverned, a request without an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.number = 0
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One more."""
+        self.number += 1
 
 
 async def work(variant: Variant) -> None:
