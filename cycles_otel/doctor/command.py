@@ -13,7 +13,7 @@ from cycles_otel.quiet import quiet
 def run_doctor(asked: Asked, *, json: bool) -> int:
     """Look at everything; 1 where there is something to mend."""
     # What they log is shown here, as a finding.
-    with quiet("runcycles", "cycles_otel"):
+    with quiet("runcycles", "cycles_otel", "opentelemetry"):
         if json:
             text, is_well = as_json(examine(asked))
             print(text)

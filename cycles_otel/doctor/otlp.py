@@ -27,6 +27,7 @@ CHECKS: Mapping[Signal, str] = {"traces": "OTLP", "metrics": "OTLP metrics"}
 _DEFAULT = "http://localhost (the default)"
 _TAKEN = ""
 _LONGEST = 200
+_END = 1.0
 _PORTS = "OTLP over HTTP mostly has the port 4318, and OTEL_EXPORTER_OTLP_PROTOCOL=grpc is for 4317"
 _MEND = (
     (("adapters were found",), "Begin OTEL_EXPORTER_OTLP_ENDPOINT with http:// or https://"),
@@ -79,8 +80,7 @@ def _exporter(signal: Signal, name: str, timeout: float) -> Finding:
     if objection == _TAKEN:
         return well(CHECKS[signal], f"{shown} takes {signal}")
     mend = next((mend for words, mend in _MEND if any(word in objection for word in words)), _NOBODY)
-    said = " ".join(objection.replace(endpoint, shown).split())
-    return wrong(CHECKS[signal], f"{shown}: {said[:_LONGEST]}", mend)
+    return wrong(CHECKS[signal], f"{shown}: {_in_short(objection.replace(endpoint, shown))}", mend)
 
 
 def _objection(signal: Signal, exporter: Any, timeout: float) -> str:
@@ -92,17 +92,27 @@ def _objection(signal: Signal, exporter: Any, timeout: float) -> str:
         outcome.put(_TAKEN if result.name == "SUCCESS" else "it was not taken")
 
     with _overheard("opentelemetry", outcome.put):
-        _in_the_background(export)
+        exporting = _in_the_background(export)
         try:
             return outcome.get(timeout=timeout)
         except queue.Empty:
             return f"no reply within {timeout:g} s"
         finally:
-            _in_the_background(exporter.shutdown)
+            # What they say while they end is of no interest; one that hangs is left behind.
+            for thread in (_in_the_background(exporter.shutdown), exporting):
+                thread.join(_END)
 
 
-def _in_the_background(work: Callable[[], object]) -> None:
-    threading.Thread(target=work, daemon=True).start()
+def _in_short(objection: str) -> str:
+    """In one line, of which the end mostly has the cause."""
+    line = " ".join(objection.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 3]} … {line[-_LONGEST * 2 // 3 :]}"
+
+
+def _in_the_background(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 @contextmanager

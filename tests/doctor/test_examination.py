@@ -2,102 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wrapt
-from prometheus_client import CollectorRegistry, start_http_server
-from runcycles import Unit
+from runcycles import CyclesConfig, Unit
 
 from cycles_otel import bracketing
 from cycles_otel.budget.journal import Journal, KnownSpend
 from cycles_otel.cli import main
 from cycles_otel.doctor.examination import examine
-from cycles_otel.doctor.finding import Finding, Status
+from cycles_otel.doctor.finding import Status
 from cycles_otel.doctor.setup import Asked
 from cycles_otel.local import Fault, LocalCycles
-from cycles_otel.telemetry import Recorder, semconv
-from tests.telemetry.otlp import Receiver
+from tests.cli.terminal import on_a_terminal
+from tests.doctor.conftest import BUDGETS, Serve
+from tests.doctor.looking import found, unused_port, wrong
 
-BUDGETS = {"tenant:acme": {"USD_MICROCENTS": 10_000_000, "RISK_POINTS": 100}}
 RESERVE, TOOL = "reserve USD_MICROCENTS", "reserve RISK_POINTS"
-
-
-@pytest.fixture
-def server() -> Iterator[LocalCycles]:
-    with LocalCycles(budgets=BUDGETS) as server:
-        yield server
-
-
-@pytest.fixture
-def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: LocalCycles) -> pytest.MonkeyPatch:
-    """The environment of a program that is set up well."""
-    for name, value in server.environ("acme").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("CYCLES_JOURNAL_ENABLED", "true")
-    monkeypatch.setenv("CYCLES_JOURNAL_DIR", str(tmp_path / "journal"))
-    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "PROMETHEUS_MULTIPROC_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-Serve = Callable[..., str]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Serves the same page at each address, with a clock that may be wrong by so many seconds."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(status: int, page: bytes, clock: float = 0.0) -> str:
-            class Page(BaseHTTPRequestHandler):
-                def do_GET(self) -> None:
-                    self.send_response(status)
-                    self.send_header("content-type", "application/json")
-                    self.end_headers()
-                    self.wfile.write(page)
-
-                def date_time_string(self, timestamp: float | None = None) -> str:
-                    return super().date_time_string(time.time() + clock)
-
-                def log_message(self, *_: object) -> None:
-                    pass
-
-            http = HTTPServer(("127.0.0.1", 0), Page)
-            thread = threading.Thread(target=http.serve_forever)
-            thread.start()
-            for end in (thread.join, http.server_close, http.shutdown):
-                stack.callback(end)
-            return f"http://127.0.0.1:{http.server_port}"
-
-        yield serve
-
-
-def found(**asked: Any) -> dict[str, Finding]:
-    """The worst finding of each check."""
-    worst: dict[str, Finding] = {}
-    for finding in examine(Asked(**{"levels": {}, **asked})):
-        if finding.check not in worst or finding.status is not Status.WELL:
-            worst[finding.check] = finding
-    return worst
-
-
-def wrong(**asked: Any) -> dict[str, Finding]:
-    return {check: finding for check, finding in found(**asked).items() if finding.status is Status.WRONG}
-
-
-def unused_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class TestWell:
@@ -196,6 +122,7 @@ class TestServer:
         findings = wrong(llm_unit=Unit.TOKENS)
         assert list(findings) == ["reserve TOKENS"]
         assert "UNIT_MISMATCH" in findings["reserve TOKENS"].found
+        assert "the budgets on the way are in RISK_POINTS, USD_MICROCENTS" in findings["reserve TOKENS"].found
         assert "Create a TOKENS budget" in findings["reserve TOKENS"].mend
 
     def test_tools_that_cost_nothing_need_no_budget(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -206,6 +133,49 @@ class TestServer:
             assert list(wrong()) == [TOOL]
             assert "default_tool_risk=0" in wrong()[TOOL].mend
             assert wrong(tool_risk=0) == {}
+
+    @pytest.mark.parametrize(
+        ("broken", "says", "mend"),
+        [
+            ({"status": 503}, "INTERNAL_ERROR", "look at its log"),
+            ({"body": "<html>Sign in</html>"}, "_OTHER", "That is not Cycles"),
+            ({"drop": "before"}, "connection_error", "set CYCLES_BASE_URL"),
+            ({"status": 403}, "FORBIDDEN", "be allowed to reserve"),
+        ],
+    )
+    def test_a_reserve_alone_that_fails_is_found(
+        self, environ: pytest.MonkeyPatch, server: LocalCycles, broken: dict[str, Any], says: str, mend: str
+    ) -> None:
+        server.inject(Fault("reserve", times=None, **broken))
+        findings = wrong(timeout=20.0)
+        assert list(findings) == [RESERVE, TOOL]
+        assert says in findings[TOOL].found
+        assert mend in findings[TOOL].mend
+
+    def test_a_server_that_never_comes_to_an_end_is_found(self, environ: pytest.MonkeyPatch, dripping: str) -> None:
+        environ.setenv("CYCLES_BASE_URL", dripping)
+        findings = wrong(timeout=0.2)
+        assert list(findings) == ["server"]
+        assert findings["server"].found.startswith("timeout: ")
+
+    def test_a_server_may_take_the_time_that_the_program_gives_it(
+        self, environ: pytest.MonkeyPatch, server: LocalCycles
+    ) -> None:
+        environ.setenv("CYCLES_READ_TIMEOUT", "0.3")
+        server.inject(Fault(delay=20.0, times=None))
+        assert "did not answer within 0.3 s" in wrong()["server"].mend
+
+    def test_a_server_without_tls_is_found(self, environ: pytest.MonkeyPatch, server: LocalCycles) -> None:
+        environ.setenv("CYCLES_BASE_URL", server.url.replace("http:", "https:"))
+        assert "Check https in CYCLES_BASE_URL" in wrong()["server"].mend
+
+    def test_every_page_of_the_budgets_is_read(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        budgets = {f"tenant:acme/agent:a{number:03}": BUDGETS["tenant:acme"] for number in range(250)}
+        with LocalCycles(budgets=budgets) as server:
+            for name, value in server.environ("acme").items():
+                monkeypatch.setenv(name, value)
+            assert "100 left at tenant:acme/agent:a249" in found(levels={"agent": "a249"})[TOOL].found
+            assert "a24 " not in found(levels={"agent": "a249"})[TOOL].found
 
     @pytest.mark.parametrize(("seconds", "which"), [(-3600, "ahead of"), (3600, "behind")])
     def test_a_clock_that_is_wrong_is_noted(
@@ -226,7 +196,14 @@ class TestEnvironment:
             ("CYCLES_API_KEY", None, "CYCLES_API_KEY"),
             ("CYCLES_TENANT", None, "no tenant"),
             ("CYCLES_TENANT", "Acme GmbH", "tenant='Acme GmbH'"),
-            ("CYCLES_READ_TIMEOUT", "soon", "soon"),
+            ("CYCLES_READ_TIMEOUT", "soon", "CYCLES_READ_TIMEOUT='soon' is no number"),
+            ("CYCLES_READ_TIMEOUT", "0", "seconds above 0"),
+            ("CYCLES_CONNECT_TIMEOUT", "nan", "seconds above 0"),
+            ("CYCLES_RETRY_MAX_ATTEMPTS", "2.5", "CYCLES_RETRY_MAX_ATTEMPTS='2.5' is no number"),
+            ("CYCLES_RETRY_INITIAL_DELAY", "-1", "0 or more"),
+            ("CYCLES_API_KEY", "cyc_live_secret\n", "printable ASCII"),
+            ("CYCLES_API_KEY", "schlüssel", "printable ASCII"),
+            ("CYCLES_BASE_URL", "ftp://user:secret@localhost", "an address such as"),
         ],
     )
     def test_a_set_up_that_is_none_is_found(
@@ -236,6 +213,9 @@ class TestEnvironment:
         findings = found()
         assert [check for check, each in findings.items() if each.status is Status.WRONG] == ["environment"]
         assert says in findings["environment"].found
+        assert variable in f"{findings['environment'].found} {findings['environment'].mend}"
+        assert "secret" not in str(findings)
+        assert "schl" not in str(findings)
         assert findings["server"].status is Status.SKIPPED
 
     def test_a_key_that_nobody_knows_is_found(self, environ: pytest.MonkeyPatch) -> None:
@@ -249,6 +229,7 @@ class TestEnvironment:
         findings = wrong(levels={"tenant": "globex"})
         assert list(findings) == ["key and tenant"]
         assert "key of the tenant globex" in findings["key and tenant"].mend
+        assert "CYCLES_TENANT=acme, whose key this is" in findings["key and tenant"].mend
 
     def test_a_key_in_plain_text_is_noted(self, environ: pytest.MonkeyPatch) -> None:
         environ.setenv("CYCLES_BASE_URL", "http://203.0.113.1:1")
@@ -257,6 +238,16 @@ class TestEnvironment:
     def test_a_login_in_the_address_is_not_shown(self, environ: pytest.MonkeyPatch, server: LocalCycles) -> None:
         environ.setenv("CYCLES_BASE_URL", server.url.replace("//", "//user:secret@"))
         assert "secret" not in str(list(found().values()))
+
+    def test_a_path_in_the_address_is_noted(self, environ: pytest.MonkeyPatch, server: LocalCycles) -> None:
+        environ.setenv("CYCLES_BASE_URL", f"{server.url}/v1")
+        assert "requests go to /v1/v1/" in found()["environment"].found
+        assert "/v1/v1/balances" in wrong()["key and tenant"].found
+
+    @pytest.mark.parametrize("variable", ["CYCLES_RETRY_ENABLED", "CYCLES_JOURNAL_ENABLED"])
+    def test_a_switch_that_is_neither_true_nor_false_is_noted(self, environ: pytest.MonkeyPatch, variable: str) -> None:
+        environ.setenv(variable, "yes")
+        assert f"{variable}='yes' counts as false" in found()["environment"].found
 
 
 class TestProgram:
@@ -276,6 +267,37 @@ class TestJournal:
         assert list(findings) == ["journal"]
         assert "CYCLES_JOURNAL_DIR" in findings["journal"].mend
 
+    def test_a_file_in_the_place_of_the_tenants_own_is_found(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        directory = Journal(CyclesConfig.from_env(), print).directory
+        assert directory is not None
+        directory.parent.mkdir()
+        directory.write_text("")
+        assert list(wrong()) == ["journal"]
+
+    def test_a_folder_that_nobody_can_make_is_found(self, environ: pytest.MonkeyPatch) -> None:
+        environ.setenv("CYCLES_JOURNAL_DIR", "/dev/null/journal")
+        assert "/dev/null/journal cannot be written" in wrong()["journal"].found
+        assert found()["pending"].status is Status.SKIPPED
+
+    def test_what_waits_for_another_tenant_is_noted(
+        self, environ: pytest.MonkeyPatch, server: LocalCycles, tmp_path: Path
+    ) -> None:
+        config = replace(CyclesConfig.from_env(), tenant="globex")
+        journal = Journal(config, print)
+        journal.record(KnownSpend("res_1", {"actual": {"unit": "TOKENS", "amount": 5}}, None, known_since=0.0))
+        journal.close()
+        assert wrong() == {}
+        assert "1 more belong to no live process" in found()["pending"].found
+
+    def test_a_record_that_cannot_be_read_is_noted(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        directory = Journal(CyclesConfig.from_env(), print).directory
+        assert directory is not None
+        directory.mkdir(parents=True)
+        (directory / "v2-broken.json").write_text("{")
+        assert "1 records cannot be read" in found()["pending"].found
+        assert "v2-broken.json" in found()["pending"].mend
+        assert [file.name for file in directory.iterdir()] == ["v2-broken.json"]
+
     def test_one_that_is_switched_off_is_noted(self, environ: pytest.MonkeyPatch) -> None:
         environ.setenv("CYCLES_JOURNAL_ENABLED", "false")
         assert found()["journal"].status is Status.NOTE
@@ -285,57 +307,12 @@ class TestJournal:
         self, environ: pytest.MonkeyPatch, server: LocalCycles, tmp_path: Path, is_alive: bool
     ) -> None:
         journal = Journal(server.config("acme", journal_enabled=True, journal_dir=str(tmp_path / "journal")), print)
-        journal.record(KnownSpend("res_1", {"actual": {"unit": "TOKENS", "amount": 5}}, None))
-        (file,) = (tmp_path / "journal").rglob("*.json")
-        file.write_text(json.dumps({**json.loads(file.read_text()), "recorded_at_ms": 0}))
+        journal.record(KnownSpend("res_1", {"actual": {"unit": "TOKENS", "amount": 5}}, None, known_since=0.0))
         if not is_alive:
             journal.close()
         assert found()["pending"].status is (Status.NOTE if is_alive else Status.WRONG)
         assert ("journal replay" in found()["pending"].mend) is not is_alive
         journal.close()
-
-
-class TestTelemetry:
-    def test_a_receiver_that_takes_traces_is_well(self, environ: pytest.MonkeyPatch) -> None:
-        with Receiver() as receiver:
-            environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
-            assert found()["OTLP"].status is Status.WELL
-            assert receiver.spans == []
-
-    @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-    def test_a_receiver_that_is_not_there_is_found(self, environ: pytest.MonkeyPatch, protocol: str) -> None:
-        environ.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-        environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused_port()}")
-        assert "Start the collector" in wrong()["OTLP"].mend
-
-    def test_something_else_at_its_address_is_found(self, environ: pytest.MonkeyPatch, server: LocalCycles) -> None:
-        environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
-        assert "4318" in wrong()["OTLP"].mend
-
-    def test_a_page_of_metrics_is_well_where_it_has_ours(self, environ: pytest.MonkeyPatch) -> None:
-        registry = CollectorRegistry()
-        Recorder(metrics="prometheus", registry=registry).metrics.record(semconv.RESERVATIONS_ACTIVE, 1, ("llm",))
-        httpd, thread = start_http_server(0, "127.0.0.1", registry)
-        url = f"http://127.0.0.1:{httpd.server_port}/metrics"
-        assert found(metrics_url=url)["/metrics"].status is Status.WELL
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()
-        assert "setup_telemetry()" in wrong(metrics_url=url)["/metrics"].mend
-
-    def test_a_page_of_another_program_is_found(self, environ: pytest.MonkeyPatch, serve: Serve) -> None:
-        another_page = f"{serve(200, b'up 1')}/metrics"
-        assert "the port was taken?" in wrong(metrics_url=another_page)["/metrics"].mend
-
-    def test_a_folder_of_metrics_that_is_missing_or_not_empty_is_found(
-        self, environ: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        environ.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "metrics"))
-        assert "before the program starts" in wrong()["metrics folder"].mend
-        (tmp_path / "metrics").mkdir()
-        assert found()["metrics folder"].status is Status.WELL
-        (tmp_path / "metrics" / "counter_1.db").write_text("")
-        assert found()["metrics folder"].status is Status.NOTE
 
 
 class TestCommand:
@@ -357,7 +334,34 @@ class TestCommand:
         assert said["well"] is False
         assert {each["check"]: each["status"] for each in said["findings"]}["reserve TOKENS"] == "mend"
 
-    @pytest.mark.parametrize("option", [["--llm-unit", "EURO"], ["--llm-estimate", "-1"], ["--timeout", "never"]])
+    def test_a_terminal_shows_the_same_in_colours(self, environ: pytest.MonkeyPatch, server: LocalCycles) -> None:
+        server.set_budget("tenant:acme", "USD_MICROCENTS", status="FROZEN")
+        screen = on_a_terminal("doctor")
+        assert screen.status == 1
+        assert "An operator has to unfreeze the budget." in screen.raw
+        assert "\x1b[1;31mmend" in screen.raw
+
+    @pytest.mark.parametrize(("level", "value"), [("--agent", ""), ("--tenant", "two words")])
+    def test_a_level_that_is_not_accepted_is_named_in_one_line(
+        self, environ: pytest.MonkeyPatch, level: str, value: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["doctor", level, value]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith(f"cycles-otel doctor: {level.strip('-')}={value!r} is not accepted: ")
+        assert (said.out, said.err.count("\n")) == ("", 1)
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ["--llm-unit", "EURO"],
+            ["--llm-estimate", "-1"],
+            ["--llm-estimate", str(2**63)],
+            ["--tool-risk", "some"],
+            ["--timeout", "never"],
+            ["--metrics-url", "localhost:9464"],
+            ["--metrics-url", "http://[::1"],
+        ],
+    )
     def test_a_wrong_option_is_named_in_one_line(self, option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main(["doctor", *option])
