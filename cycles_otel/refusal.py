@@ -6,7 +6,7 @@ from typing import Any
 
 from runcycles import Unit
 
-from cycles_otel.budget.decision import NO_BUDGET, UNIT_MISMATCH, Ruling, Verdict
+from cycles_otel.budget.decision import NO_BUDGET, UNIT_MISMATCH, Ruling, Verdict, retry_after
 from cycles_otel.budget.step import Step
 from cycles_otel.errors import DENIALS, CyclesConfigurationError, CyclesUnavailableError, StepDeniedError
 
@@ -80,7 +80,17 @@ def _protocol_facts(verdict: Verdict | None) -> dict[str, Any]:
         "error_code": verdict.body.get("error") or verdict.reason,
         "request_id": verdict.body.get("request_id") or verdict.response.request_id,
         "details": verdict.body.get("details"),
+        "retry_after_ms": _retry_after_ms(verdict),
     }
+
+
+def _retry_after_ms(verdict: Verdict) -> int | None:
+    """When another try may help, as the reply's body or its header says."""
+    given = verdict.body.get("retry_after_ms")
+    if isinstance(given, int) and given >= 0:
+        return given
+    pause = retry_after(verdict.response)
+    return None if pause is None else round(pause * 1000)
 
 
 def _named(step: Step) -> str:

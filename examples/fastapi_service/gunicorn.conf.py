@@ -43,6 +43,8 @@ worker_class = Worker
 graceful_timeout = REQUESTS + SETTLEMENT + TELEMETRY + 5
 # While a worker ends it gives no sign of life: without this it would be killed before its time is over.
 timeout = graceful_timeout + 10
+# Newer versions take commands at one address for all services of a user, where the last one started gets them.
+control_socket_disable = True
 
 # It must be named before anything imports prometheus_client, and what lies in it counts.
 _own_folder = Path(tempfile.gettempdir()) / f"service-metrics-{os.getpid()}"

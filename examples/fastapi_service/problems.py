@@ -7,6 +7,7 @@ operator does not allow the step. 503: Cycles gave no answer, and this service d
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,15 +70,20 @@ async def problem_of(error: Exception, visit: Visit, cycles: AsyncCyclesClient) 
     if isinstance(error, StepDeniedError):
         reason = error.reason_code or "DENIED"
         status = _STATUS.get(reason, 402)
-        if reason == "BUDGET_EXCEEDED" and await _is_only_held(error, cycles):
+        if error.retry_after_ms is not None or (reason == "BUDGET_EXCEEDED" and await _is_only_held(error, cycles)):
             status = 429
-        retry_after = _WHILE_HELD if status == 429 else None
+        retry_after = _pause(error) if status == 429 else None
         return Problem(status, reason, request_id, used, error.scope, error.unit, retry_after)
     if isinstance(error, CyclesUnavailableError):
         return Problem(503, error.error_type, request_id, used, retry_after=_WHILE_AWAY)
     # A wrong set-up, a model that failed: the details are the operator's affair, not the customer's.
     logger.error("request %s of %s failed: %s", request_id, visit.customer, type(error).__name__, exc_info=error)
     return Problem(502, "FAILED", request_id, used)
+
+
+def _pause(denied: StepDeniedError) -> int:
+    """How long to wait, in s: what the server says, where it does."""
+    return _WHILE_HELD if denied.retry_after_ms is None else math.ceil(denied.retry_after_ms / 1000)
 
 
 async def _is_only_held(error: StepDeniedError, cycles: AsyncCyclesClient) -> bool:

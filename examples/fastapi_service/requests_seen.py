@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 
 from opentelemetry import propagate, trace
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,13 +45,20 @@ class RequestsSeen:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "request.id": request_id}
-        with _tracer.start_as_current_span(
-            name, propagate.extract(headers), trace.SpanKind.SERVER, attributes=attributes
-        ) as span:
+        with _span_of(name, headers) as span:
+            span.set_attributes({"http.request.method": scope["method"], "url.path": scope["path"]})
+            span.set_attribute("request.id", request_id)
             try:
                 await self._app(scope, receive, answer)
             finally:
                 span.set_attribute("http.response.status_code", status)
                 took_ms = round((time.monotonic() - begun) * 1000)
                 logger.info("%s %s in %d ms, request %s", name, status, took_ms, request_id)
+
+
+def _span_of(name: str, headers: Headers) -> AbstractContextManager[trace.Span]:
+    """The span that FastAPI, or an instrumentation of it, has begun for the request already; else one of our own."""
+    begun = trace.get_current_span()
+    if begun.get_span_context().is_valid:
+        return nullcontext(begun)
+    return _tracer.start_as_current_span(name, propagate.extract(headers), trace.SpanKind.SERVER)

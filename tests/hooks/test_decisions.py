@@ -201,6 +201,23 @@ class TestWhatADenialSays:
         for part in ("BUDGET_EXCEEDED", deepest, kind.unit, "lookup" if kind is TOOL else "gpt-4o"):
             assert part in str(error)
 
+    @pytest.mark.parametrize(
+        ("answer", "pause"),
+        [
+            ({"body": {"decision": "DENY", "reason_code": "BUDGET_EXCEEDED", "retry_after_ms": 1_500}}, 1_500),
+            ({"status": 409, "headers": {"Retry-After": "3"}}, 3_000),
+            ({"body": {"decision": "DENY", "reason_code": "BUDGET_EXCEEDED", "retry_after_ms": -1}}, None),
+            ({"body": {"decision": "DENY", "reason_code": "BUDGET_EXCEEDED"}}, None),
+        ],
+        ids=["body", "header", "nonsense", "nothing"],
+    )
+    async def test_it_tells_when_another_try_may_help(
+        self, answer: Mapping[str, Any], pause: int | None, server: LocalCycles, witness: Witness
+    ) -> None:
+        outcome = await Attempt(LLM, server, witness, fault(**answer)).make()
+        assert isinstance(outcome.error, StepDeniedError)
+        assert outcome.error.retry_after_ms == pause
+
     async def test_a_missing_budget_is_named_with_what_to_do(self, server: LocalCycles, witness: Witness) -> None:
         outcome = await Attempt(LLM, server, witness).make(tenant="bare")
         assert "tenant:bare/agent:desk" in str(outcome.error)

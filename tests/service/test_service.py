@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -30,9 +31,10 @@ from tests.telemetry.readings import of_text_page
 pytestmark = pytest.mark.timeout(300)
 
 ESTIMATE = 100_000
+"""Of an LLM call; an answer takes three, of which none need be settled when the next one begins."""
 BUDGETS = {
     "ada": {"USD_MICROCENTS": 10**9, "RISK_POINTS": 10**6},
-    "grace": {"USD_MICROCENTS": ESTIMATE + 50_000, "RISK_POINTS": 10**6},
+    "grace": {"USD_MICROCENTS": 3 * ESTIMATE + 50_000, "RISK_POINTS": 10**6},
     "edsger": {"USD_MICROCENTS": 10**9, "RISK_POINTS": 10},
     "barbara": {"USD_MICROCENTS": 50_000, "RISK_POINTS": 10},
 }
@@ -99,7 +101,7 @@ def serving(folder: Path, **environment: str) -> Iterator[Shop]:
 
 @pytest.fixture(scope="class")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with serving(tmp_path_factory.mktemp("service")) as shop:
+    with serving(tmp_path_factory.mktemp("service"), OTEL_TRACES_EXPORTER="console") as shop:
         yield shop
 
 
@@ -134,7 +136,7 @@ class TestReplies:
         environment = shop.cycles.environment
         config = CyclesConfig(base_url=environment["CYCLES_BASE_URL"], api_key=SECRET, tenant="acme")
         async with AsyncCyclesClient(config) as client:
-            held = await client.create_reservation(_reservation("grace", ESTIMATE))
+            held = await client.create_reservation(_reservation("grace", 3 * ESTIMATE))
             assert held.is_success, held
             reply = await shop.ask("grace")
             assert (reply.status, reply.headers["retry-after"]) == (429, "2")
@@ -156,6 +158,43 @@ class TestReplies:
         assert named.headers["x-request-id"] == named.body["request_id"] == "r-4711"
         await asyncio.to_thread(waited_for, lambda: "request r-4711" in shop.service.log, "the request in the log")
         assert "secret" not in shop.service.log
+
+    async def test_a_request_has_one_span_with_its_id_above_those_of_its_run(self, shop: Shop) -> None:
+        await shop.ask("ada", request_id="r-4712")
+
+        def in_the_trace() -> list[Any]:
+            spans = _spans_in(shop.service.log)
+            traces = {each["context"]["trace_id"] for each in spans if each["attributes"].get("request.id") == "r-4712"}
+            found = [each for each in spans if each["context"]["trace_id"] in traces]
+            # What has no parent ends last.
+            return found if any(each["parent_id"] is None for each in found) else []
+
+        spans = await asyncio.to_thread(waited_for, in_the_trace, "all spans of the request")
+        of_requests = [each for each in _spans_in(shop.service.log) if each["kind"] == "SpanKind.SERVER"]
+        answers = [each for each in of_requests if each["name"].startswith("POST /answers")]
+        assert all("request.id" in each["attributes"] for each in answers)
+        assert "cycles.reservation llm.completion" in {each["name"] for each in spans}
+
+
+SLOWED_DOWN = """
+import asyncio
+from cycles_otel import StepDeniedError
+from desk import Visit
+from problems import problem_of
+
+async def main():
+    for pause in (1200, None):
+        denied = StepDeniedError("denied", reason_code="BUDGET_FROZEN", retry_after_ms=pause)
+        problem = await problem_of(denied, Visit("ada", "request"), None)
+        print(problem.status, problem.retry_after)
+
+asyncio.run(main())
+"""
+
+
+def test_a_denial_that_says_when_to_come_again_is_worth_waiting_for_so_long() -> None:
+    output = run_program(SLOWED_DOWN, PYTHONPATH=os.pathsep.join([str(ROOT), str(EXAMPLE)]))
+    assert output.splitlines() == ["429 2", "402 None"]
 
 
 class TestWithoutCycles:
@@ -253,3 +292,16 @@ def _reservation(customer: str, amount: int) -> dict[str, object]:
         "action": {"kind": "llm.completion", "name": "another"},
         "estimate": {"unit": "USD_MICROCENTS", "amount": amount},
     }
+
+
+def _spans_in(log: str) -> list[Any]:
+    """The spans that were written between other lines; the last one may not be complete yet."""
+    found, decoder, at = [], json.JSONDecoder(), log.find("{\n")
+    while at >= 0:
+        try:
+            span, end = decoder.raw_decode(log, at)
+        except json.JSONDecodeError:
+            break
+        found.append(span)
+        at = log.find("{\n", end)
+    return found
