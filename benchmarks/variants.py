@@ -6,6 +6,7 @@ Spans are made and sampled everywhere alike, and end in a processor that does no
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,11 @@ def config(url: str) -> CyclesConfig:
     """The same for all: the journal is on, as it is by default, and no reply of a stub comes too late."""
     from runcycles import CyclesConfig
 
-    return CyclesConfig(base_url=url, api_key="none", tenant="acme", connect_timeout=60, read_timeout=60)
+    # A config that is not of the environment has to be told where.
+    journal = os.environ["CYCLES_JOURNAL_DIR"]
+    return CyclesConfig(
+        base_url=url, api_key="none", tenant="acme", connect_timeout=60, read_timeout=60, journal_dir=journal
+    )
 
 
 def _no_op() -> SpanProcessor:
