@@ -16,6 +16,7 @@ from cycles_otel.cli import main
 from cycles_otel.local import Fault, LocalCycles
 from tests.budget import child
 from tests.cli.program import cycles_otel
+from tests.cli.terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -289,6 +290,13 @@ class TestReplay:
         assert "could not be read: " in capsys.readouterr().out
         assert caplog.records == []
         assert spent(server) == 30
+
+    def test_a_terminal_shows_how_far_it_is(self, config: CyclesConfig, server: LocalCycles) -> None:
+        note(config, *range(1, 13)).close()
+        screen = on_a_terminal("journal", "replay")
+        assert screen.status == 0
+        assert " of 12 sent" in screen.raw
+        assert "12 sent, 0 left." in screen.raw
 
     def test_a_missing_set_up_is_named_in_one_line(
         self, config: CyclesConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
