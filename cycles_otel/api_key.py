@@ -16,7 +16,7 @@ def is_key(value: object) -> bool:
 
 def masked(key: str) -> str:
     """Enough of a key to tell it from others, and not enough to use it."""
-    return f"{key[: min(_LONGEST_PREFIX, len(key) // 4)]}…"
+    return f"{key[: min(_LONGEST_PREFIX, len(key) // 4)]}..."
 
 
 def without_key(text: str, key: str) -> str:

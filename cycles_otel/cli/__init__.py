@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ----------
     arguments: what stands after the command's name, by default what the shell gave.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal has no letters for is shown somehow, as on standard error, and ends nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed))

@@ -118,10 +118,10 @@ def journal_replay(given: argparse.Namespace) -> int:
 def completion(given: argparse.Namespace) -> int:
     """``cycles-otel completion``."""
     with _cli_extra():
-        import shtab
+        from cycles_otel.cli.completion import script
     from cycles_otel.cli.arguments import parser
 
-    print(shtab.complete(parser(), given.shell))
+    print(script(parser(), given.shell))
     return 0
 
 

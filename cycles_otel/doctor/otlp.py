@@ -106,7 +106,7 @@ def _objection(signal: Signal, exporter: Any, timeout: float) -> str:
 def _in_short(objection: str) -> str:
     """In one line, of which the end mostly has the cause."""
     line = " ".join(objection.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 3]} … {line[-_LONGEST * 2 // 3 :]}"
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 3]} ... {line[-_LONGEST * 2 // 3 :]}"
 
 
 def _in_the_background(work: Callable[[], object]) -> threading.Thread:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import httpx
 from runcycles import CyclesConfig, CyclesResponse
 
 from cycles_otel.budget.decision import error_code, unavailable_reason
@@ -34,11 +35,15 @@ def look(config: CyclesConfig, subject: Subject, asked: Asked) -> Iterator[Findi
             return
         yield well(SERVER, f"answers as Cycles does, the first time in {(time.perf_counter() - began) * 1000:.0f} ms")
         yield from _clock(response)
-        if not response.is_success:
+        if _may_not_read(server, response):
+            found = f"the key belongs to {config.tenant}, and may not read its balances: {server.said_in(response)}"
+            yield note(KEY, found, "Allow it to, if what is left in each budget is to be shown; steps do without")
+        elif not response.is_success:
             yield _refused(server, response)
             yield from (skipped(each, "the key is refused") for each in budgets.checks(steps))
             return
-        yield well(KEY, f"the key reads the balances of {config.tenant}")
+        else:
+            yield well(KEY, f"the key reads the balances of {config.tenant}")
         yield _latency(server)
         yield from budgets.look(server, response, steps)
 
@@ -57,6 +62,10 @@ def _clock(response: CyclesResponse) -> Iterator[Finding]:
         )
     else:
         yield well(CLOCK, f"within {_SKEW:g} s of the server's")
+
+
+def _may_not_read(server: Conversation, response: CyclesResponse) -> bool:
+    return response.status == httpx.codes.FORBIDDEN and response.cycles_tenant == server.config.tenant
 
 
 def _refused(server: Conversation, response: CyclesResponse) -> Finding:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from cycles_otel import __version__
+from cycles_otel.cli import main
+from cycles_otel.cli.arguments import parser
 from tests.cli.program import cycles_otel, ended, running
 
 WITHOUT = """
@@ -24,6 +27,19 @@ from cycles_otel.cli import main
 sys.exit(main([{command!r}]))
 """
 """A program in whose environment a package is not installed."""
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
+    """Every command that does something, as it is typed."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield from ((name, *deeper) for deeper in commands(command))
+            return
+    yield ()
+
+
+COMMANDS = list(commands(parser()))
 
 
 @pytest.fixture
@@ -52,6 +68,29 @@ class TestHelp:
         done = cycles_otel("serve", "--help")
         assert done.status == 0
         assert "USD_MICROCENTS: 1_000_000_000" in done.out
+
+    @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+    def test_each_teaches_by_examples(self, command: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--help"])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        description, _, examples = said.partition("examples:\n")
+        assert f"cycles-otel {' '.join(command)}" in examples
+        assert len(description.splitlines()) > 5
+        assert max(len(line) for line in said.splitlines()) <= 120
+
+    @pytest.mark.parametrize("group", ["journal", "dashboards"])
+    def test_a_group_names_its_commands(self, group: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([group]) == 0
+        said = capsys.readouterr().out
+        assert all(f"  {command[1]} " in said for command in COMMANDS if command[0] == group)
+
+    def test_the_page_about_the_command_line_has_them_all(self) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+        for command in COMMANDS:
+            assert f"`cycles-otel {command[0]}" in page
+            assert command[-1] in page
 
     def test_the_version_is_that_of_the_package(self) -> None:
         assert cycles_otel("--version").out == f"cycles-otel {__version__}\n"

@@ -14,6 +14,9 @@ from runcycles import CyclesConfig
 from cycles_otel.budget.journal import Journal, KnownSpend
 from cycles_otel.cli import main
 from cycles_otel.local import Fault, LocalCycles
+from tests.budget import child
+from tests.cli.program import cycles_otel
+from tests.cli.terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -134,8 +137,46 @@ class TestList:
         assert out.count(server.url) == 3
         assert "\x1b" not in out
 
+    def test_a_terminal_without_the_letters_of_a_name_shows_it_somehow(
+        self, config: CyclesConfig, tmp_path: Path
+    ) -> None:
+        done = cycles_otel("journal", "list", "--dir", str(tmp_path / "jöurnal"), PYTHONIOENCODING="ascii")
+        assert (done.status, done.err) == (0, "")
+        assert "j\\xf6urnal" in done.out
+
 
 class TestReplay:
+    def test_what_a_killed_process_left_is_shown_and_committed_once(
+        self, config: CyclesConfig, server: LocalCycles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        server.inject(Fault("commit", drop="before", times=None))
+        process = child.start(server, "reserve", "commit", "pause", journal=tmp_path)
+        try:
+            child.until_sent(server, "commit")
+            assert main(["journal", "list", "--json"]) == 0
+            (shown,) = json.loads(capsys.readouterr().out)
+            assert main(["journal", "replay"]) == 0
+            assert "Nothing to send." in capsys.readouterr().out
+        finally:
+            process.kill()
+            process.communicate()
+        (reservation,) = server.ledger().reservations
+        assert (shown["id"], shown["kind"], shown["amount"]) == (reservation.id, "commit", child.USED)
+        assert (shown["tenant"], shown["alive"]) == ("acme", True)
+        server.clear_faults()
+        assert main(["journal", "replay"]) == 0
+        assert "1 sent, 0 left." in capsys.readouterr().out
+        assert [each.status for each in server.ledger().reservations] == ["COMMITTED"]
+        assert server.ledger().charged("TOKENS") == child.USED
+
+    def test_what_was_noted_before_the_journal_was_switched_off_is_sent(
+        self, config: CyclesConfig, server: LocalCycles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        note(config, 30).close()
+        monkeypatch.setenv("CYCLES_JOURNAL_ENABLED", "false")
+        assert main(["journal", "replay"]) == 0
+        assert spent(server) == 30
+
     def test_what_belongs_to_nobody_is_charged_once(
         self, config: CyclesConfig, server: LocalCycles, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -249,6 +290,13 @@ class TestReplay:
         assert "could not be read: " in capsys.readouterr().out
         assert caplog.records == []
         assert spent(server) == 30
+
+    def test_a_terminal_shows_how_far_it_is(self, config: CyclesConfig, server: LocalCycles) -> None:
+        note(config, *range(1, 13)).close()
+        screen = on_a_terminal("journal", "replay")
+        assert screen.status == 0
+        assert " of 12 sent" in screen.raw
+        assert "12 sent, 0 left." in screen.raw
 
     def test_a_missing_set_up_is_named_in_one_line(
         self, config: CyclesConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

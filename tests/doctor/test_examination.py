@@ -231,6 +231,15 @@ class TestEnvironment:
         assert "key of the tenant globex" in findings["key and tenant"].mend
         assert "CYCLES_TENANT=acme, whose key this is" in findings["key and tenant"].mend
 
+    def test_a_key_that_may_not_read_balances_can_reserve_all_the_same(
+        self, environ: pytest.MonkeyPatch, server: LocalCycles
+    ) -> None:
+        headers = {"X-Cycles-Tenant": "acme"}
+        server.inject(Fault("balances", status=403, headers=headers, times=None))
+        assert wrong() == {}
+        assert "may not read its balances" in found()["key and tenant"].found
+        assert found()[RESERVE].status is Status.WELL
+
     def test_a_key_in_plain_text_is_noted(self, environ: pytest.MonkeyPatch) -> None:
         environ.setenv("CYCLES_BASE_URL", "http://203.0.113.1:1")
         assert any("https" in finding.mend for finding in examine(Asked({}, timeout=0.05)))
@@ -316,6 +325,13 @@ class TestJournal:
 
 
 class TestCommand:
+    def test_the_page_about_it_has_every_check(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        environ.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+        table = page.partition("| check | what it looks at")[2].partition("\n\n")[0]
+        documented = {name.strip() for row in table.splitlines()[2:] for name in row.split("|")[1].split(",")}
+        assert {"reserve …" if check.startswith("reserve") else check for check in found()} <= documented
+
     def test_its_status_is_that_of_the_set_up(
         self, environ: pytest.MonkeyPatch, server: LocalCycles, capsys: pytest.CaptureFixture[str]
     ) -> None:

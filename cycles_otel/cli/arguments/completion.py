@@ -5,15 +5,17 @@ from __future__ import annotations
 from cycles_otel.cli import commands
 from cycles_otel.cli.arguments.common import Subparsers, Wide
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 _COMPLETION = """\
-Prints what lets a shell complete the commands and options of cycles-otel.
+Prints what lets a shell complete the commands and options of cycles-otel, and the files that these take.
 """
 _EXAMPLES = """\
 examples:
   eval "$(cycles-otel completion bash)"        for this shell; in ~/.bashrc for all
   cycles-otel completion zsh > "${fpath[1]}/_cycles-otel"
+  cycles-otel completion fish > ~/.config/fish/completions/cycles-otel.fish
+  cycles-otel completion tcsh > ~/.cycles-otel.tcsh; source ~/.cycles-otel.tcsh
 """
 
 

@@ -16,6 +16,11 @@ Writes all files below a folder: *.json for Grafana (to import, or for provision
 runbooks/*.md. What stands there is overwritten.
 """
 
+_EXPORT_EXAMPLES = """\
+examples:
+  cycles-otel dashboards export /etc/grafana/dashboards
+                                               for provisioning; Prometheus reads rules/*.yaml below it
+"""
 _PUSH = """\
 Puts the dashboards into a Grafana (11 or later) by its HTTP API. What is the same already is left alone, and one that
 was changed there is overwritten: Grafana keeps its history. The token is that of a service account with the role
@@ -41,7 +46,9 @@ def add(subparsers: Subparsers) -> None:
     )
     dashboards.set_defaults(command=functools.partial(print_help, dashboards), program=dashboards.prog)
     actions = dashboards.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    export = actions.add_parser("export", help="write them to a folder", description=_EXPORT, formatter_class=Wide)
+    export = actions.add_parser(
+        "export", help="write them to a folder", description=_EXPORT, epilog=_EXPORT_EXAMPLES, formatter_class=Wide
+    )
     export.add_argument("folder", metavar="DIR", help="the folder; it is made where it is missing")
     export.set_defaults(command=commands.dashboards_export, program=export.prog)
     push = actions.add_parser(

@@ -60,4 +60,4 @@ def add(subparsers: Subparsers) -> None:
     replay.add_argument("--dry-run", action="store_true", help="say how many would be sent, and send nothing")
     replay.set_defaults(command=commands.journal_replay, program=replay.prog)
     for action in (listing, replay):
-        action.add_argument("--dir", metavar="FOLDER", help="the folder (default: what CYCLES_JOURNAL_DIR says)")
+        action.add_argument("--dir", metavar="DIR", help="the folder (default: what CYCLES_JOURNAL_DIR says)")

@@ -11,6 +11,10 @@ CYCLES_BASE_URL and nothing else. It prints the address and the keys.
 """
 
 _SERVE_EXAMPLES = """\
+examples:
+  cycles-otel serve                            a tenant with ample budgets, on http://127.0.0.1:7878
+  cycles-otel serve --budgets budgets.yaml --db ledger.db
+                                               your own budgets, in a ledger that outlives the server
 a budgets file is YAML: scopes, and for each an amount in a unit (1 USD is 100,000,000 USD_MICROCENTS):
   budgets:
     tenant:acme:
