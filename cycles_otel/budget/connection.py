@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import functools
 import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from runcycles import AsyncCyclesClient, CyclesConfig, CyclesResponse
 
 from cycles_otel.budget import background
 from cycles_otel.budget.circuit import Circuit
+from cycles_otel.budget.clients import Clients
 from cycles_otel.budget.exchange import bounded_client
 from cycles_otel.budget.journal import Journal
 from cycles_otel.budget.observer import Observer
+from cycles_otel.budget.pace import Pace
 
 Observe = Callable[[AsyncCyclesClient], AsyncCyclesClient]
 Pending = Callable[[], list[Future[Any]]]
@@ -49,7 +51,8 @@ class Connection:
         # Reentrant: the garbage collector may end a run, and submit its settlements, while this thread submits.
         self._lock = threading.RLock()
         self._generation: int | None = None
-        self._client: AsyncCyclesClient | None = None
+        self.pace = Pace()
+        self._clients = Clients(self._new_client)
         self._is_retired = False
 
     @property
@@ -61,8 +64,8 @@ class Connection:
         """Start work on the background loop, in the caller's context; any thread may call this."""
         with self._lock:
             if not self.is_open:
-                self._generation, self._client = self._background.acquire(), None
-                self.circuit = Circuit(self._probe, self._observer.circuit)
+                self._generation, self._clients = self._background.acquire(), Clients(self._new_client)
+                self.circuit, self.pace = Circuit(self._probe, self._observer.circuit), Pace()
                 _open.add(self)
                 _flush_when_the_interpreter_exits()
         started = self._background.submit(work)
@@ -76,11 +79,9 @@ class Connection:
         self._unattended.add(started)
         started.add_done_callback(self._unattended.discard)
 
-    async def client(self) -> AsyncCyclesClient:
-        """The client, for work on the background loop."""
-        if self._client is None:
-            self._client = self._observe(bounded_client(self.config, self.circuit))
-        return self._client
+    def client(self) -> AbstractContextManager[AsyncCyclesClient]:
+        """A client for one request, for work on the background loop."""
+        return self._clients.lent()
 
     async def aclose(self) -> None:
         """Wait for what is pending, close, from any loop; the background thread ends with its last connection."""
@@ -109,25 +110,26 @@ class Connection:
 
     async def _probe(self) -> CyclesResponse:
         """Ask for something small that every key may ask for."""
-        client = await self.client()
-        if self.config.tenant:
-            return await client.get_balances(tenant=self.config.tenant)
-        return await client.list_reservations(limit="1")
+        with self.client() as client:
+            if self.config.tenant:
+                return await client.get_balances(tenant=self.config.tenant)
+            return await client.list_reservations(limit="1")
+
+    def _new_client(self) -> AsyncCyclesClient:
+        return self._observe(bounded_client(self.config, self.circuit))
 
     async def _close(self) -> None:
         """On the background loop. What is still pending is cut off: the journal keeps it."""
         with self._lock:
             if not self.is_open:
                 return
-            self._generation, client, self._client = None, self._client, None
+            self._generation = None
             _open.discard(self)
         for work in [*self.pending(), *self._unattended.all()]:
             work.cancel()
         self.circuit.close()
         self.journal.close()
-        if client is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                await client.aclose()
+        await self._clients.aclose()
         self._background.release()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -84,21 +83,20 @@ class Governor:
         return await self._answer(self._reserve(replace(step, key=new_key()), denied.observer, denied))
 
     async def _answer(self, question: Coroutine[Any, Any, Admission]) -> Admission:
-        asked, asking = self._connection.submit(question), self._asking
-        left = threading.Event()
+        asked, asking, left = self._connection.submit(question), self._asking, False
 
-        def answered(_: Future[Admission]) -> None:
+        def answered(answer: Future[Admission]) -> None:
             # First given back, then no longer pending: whoever closes must see one or the other.
-            if left.is_set():
-                _give_back(asked)
-            asking.discard(asked)
+            if left:
+                _give_back(answer)
+            asking.discard(answer)
 
         asking.add(asked)
         asked.add_done_callback(answered)
         try:
             return await background.outcome_of(asked)
         except (asyncio.CancelledError, GeneratorExit):
-            left.set()
+            left = True
             if asked.done():
                 _give_back(asked)
             raise
@@ -155,10 +153,13 @@ class Governor:
         )
         observer.granted(reservation.id, step.amount, capped=verdict.caps)
 
+        reservation_id = reservation.id
+
         async def extend(body: dict[str, Any]) -> CyclesResponse:
             if not connection.is_open:
                 return CyclesResponse.transport_error(ConnectionError("the connection is closed"))
-            return await (await connection.client()).extend_reservation(reservation.id, body)
+            with connection.client() as client:
+                return await client.extend_reservation(reservation_id, body)
 
         reservation.heartbeat = Heartbeat(step, reservation.lease, extend, observer)
         return reservation
@@ -194,8 +195,7 @@ class Governor:
         """
         if self._connection.circuit.is_open:
             return NOT_ASKED
-        client = await self._connection.client()
-        with observer.calling(operation):
+        with self._connection.client() as client, observer.calling(operation):
             response = await send(client)
         lack = unavailable_reason(operation, response)
         pause = _pause_before_asking_again(operation, response) if lack else None
@@ -203,7 +203,7 @@ class Governor:
             return response
         observer.retrying(operation, 1, lack)
         await asyncio.sleep(pause)
-        with observer.calling(operation, 1):
+        with self._connection.client() as client, observer.calling(operation, 1):
             return await send(client)
 
 
