@@ -60,6 +60,7 @@ class Worker:
 
         began, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(one_after_the_other(runs // concurrency) for _ in range(concurrency)))
+        await asyncio.to_thread(self._variant.settle)
         cpu, elapsed = time.process_time() - cpu, time.perf_counter() - began
         figures = {"latencies": latencies, "cpu": cpu / len(latencies), "rate": len(latencies) / elapsed}
         return {**figures, "alarms": self._alarms.number}

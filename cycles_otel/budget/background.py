@@ -199,7 +199,21 @@ def shared() -> BackgroundLoop:
 
 async def outcome_of(future: Future[T]) -> T:
     """Wait on the running loop for background work; a cancelled wait leaves the work alone."""
-    await settle([future], timeout=None)
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def tell(_: Future[T]) -> None:
+            # The program's loop may be closed by now: then nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(wake)
+
+        future.add_done_callback(tell)
+        await over
     return future.result()
 
 

@@ -123,13 +123,13 @@ class Connection:
         with self._lock:
             if not self.is_open:
                 return
-            self._generation = None
+            self._generation, clients, self._clients = None, self._clients, Clients(self._new_client)
             _open.discard(self)
         for work in [*self.pending(), *self._unattended.all()]:
             work.cancel()
         self.circuit.close()
         self.journal.close()
-        await self._clients.aclose()
+        await clients.aclose()
         self._background.release()
 
 

@@ -128,11 +128,11 @@ class Governor:
         body = reserve_body(step, self.policy)
         response = await self._ask("reserve", lambda client: client.create_reservation(body), observer)
         verdict = self._judge("reserve", response)
-        if unavailable_reason("reserve", response) and _may_have_arrived(response) and not self.policy.dry_run:
-            self.settlement.reclaim(body, step, observer, self.policy.ttl_ms / 1000)
-        if before is not None and verdict.ruling in _NO_ANSWER:
-            return before
         if verdict.ruling is not Ruling.GO:
+            if unavailable_reason("reserve", response) and _may_have_arrived(response) and not self.policy.dry_run:
+                self.settlement.reclaim(body, step, observer, self.policy.ttl_ms / 1000)
+            if before is not None and verdict.ruling in _NO_ANSWER:
+                return before
             self._tell(verdict, observer)
             owed = verdict.ruling is Ruling.GO_UNENFORCED and not self.policy.dry_run
             return Admission(verdict, observer, Unreserved(step, observer, self.settlement) if owed else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -22,6 +23,8 @@ from runcycles import CyclesConfig
 from runcycles.journal import CommitJournal, PendingCommitRecord, auth_fingerprint, default_journal_dir
 
 from cycles_otel.budget.ownership import Owner
+
+logger = logging.getLogger("cycles_otel")
 
 _VERSION = 1
 OURS = "cycles_otel"
@@ -90,8 +93,15 @@ class Journal:
 
     def discard(self, spend_id: str) -> None:
         """Forget a spend that is settled."""
-        if self._records is not None:
-            self._records.discard(spend_id)
+        if self._records is None:
+            return
+        try:
+            os.unlink(os.path.join(self._records.directory, _file_name(spend_id)))
+        except FileNotFoundError:
+            # It could not be written, or somebody else settled it, too.
+            pass
+        except OSError as error:
+            logger.warning("A record of the journal stays although it is settled: %s", error)
 
     def has_records(self) -> bool:
         """Whether anything is noted at all, by whichever process."""
