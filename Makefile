@@ -51,7 +51,7 @@ test-lowest: $(LOWEST)/.dev  ## the same suite with the lowest supported version
 test-beside: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready)  ## our spans beside those of each instrumentation of the Agents SDK
 	@$(PYTHON) -m pytest -q -n auto tests/beside $(ARGS)
 
-bench: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready) $(BESIDE)/runcycles/.ready  ## compare with the bare SDK and with others, into benchmarks/RESULTS.md (eight minutes, on a calm machine)
+bench: $(INSTRUMENTATIONS:%=$(BESIDE)/%/.ready) $(BESIDE)/runcycles/.ready  ## compare with the bare SDK and with others, into benchmarks/RESULTS.md (ten minutes, on a calm machine)
 	@$(PYTHON) -m benchmarks --write benchmarks/RESULTS.md $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, generated files in sync

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -67,11 +68,16 @@ def compare(names: Sequence[str], *, rounds: int, runs: int, concurrent: Sequenc
                     said[name].alarms += figures["alarms"]
             for at_once in concurrent:
                 for name, process in at_work.items():
-                    figures = process.ask("runs", url=urls[5], runs=max(runs, at_once), concurrency=at_once)
+                    figures = process.ask("runs", url=urls[5], runs=_sustained(runs, at_once), concurrency=at_once)
                     said[name].rate.setdefault(at_once, []).append(figures["rate"])
                     said[name].cpu_beside.setdefault(at_once, []).append(figures["cpu"])
                     said[name].alarms += figures["alarms"]
     return said
+
+
+def _sustained(runs: int, at_once: int) -> int:
+    """How many runs tell what so many at once get done for longer than a burst: the same number for each of them."""
+    return runs if at_once == 1 else at_once * math.ceil(6 * runs / at_once)
 
 
 @dataclass(frozen=True)

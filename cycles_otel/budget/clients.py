@@ -8,12 +8,12 @@ suffice; where they do not, they are shared evenly, since a request never waits 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 from runcycles import AsyncCyclesClient
 
-_MOST = 16
+_MOST = 32
 _BETWEEN_TWO = 0.1
 """A new client loads its certificates, which takes some 20 ms: not two in a row, with requests under way."""
 
@@ -52,7 +52,7 @@ class Clients:
                 await client.aclose()
 
     def _another(self) -> AsyncCyclesClient:
-        now = time.monotonic()
+        now = monotonic()
         if self._busy and (len(self._busy) >= _MOST or now < self._next_at):
             return min(self._busy, key=self._busy.__getitem__)
         self._next_at = now + _BETWEEN_TWO

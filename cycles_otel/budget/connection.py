@@ -21,7 +21,6 @@ from cycles_otel.budget.clients import Clients
 from cycles_otel.budget.exchange import bounded_client
 from cycles_otel.budget.journal import Journal
 from cycles_otel.budget.observer import Observer
-from cycles_otel.budget.pace import Pace
 
 Observe = Callable[[AsyncCyclesClient], AsyncCyclesClient]
 Pending = Callable[[], list[Future[Any]]]
@@ -51,7 +50,6 @@ class Connection:
         # Reentrant: the garbage collector may end a run, and submit its settlements, while this thread submits.
         self._lock = threading.RLock()
         self._generation: int | None = None
-        self.pace = Pace()
         self._clients = Clients(self._new_client)
         self._is_retired = False
 
@@ -65,7 +63,7 @@ class Connection:
         with self._lock:
             if not self.is_open:
                 self._generation, self._clients = self._background.acquire(), Clients(self._new_client)
-                self.circuit, self.pace = Circuit(self._probe, self._observer.circuit), Pace()
+                self.circuit = Circuit(self._probe, self._observer.circuit)
                 _open.add(self)
                 _flush_when_the_interpreter_exits()
         started = self._background.submit(work)

@@ -80,9 +80,8 @@ class Delivery:
     async def _try(
         self, operation: str, send: Send, observer: CallObserver, attempt: int, attributes: Mapping[str, Any] | None
     ) -> CyclesResponse:
-        async with self._connection.pace.turn():
-            with self._connection.client() as client, observer.calling(operation, attempt, **(attributes or {})):
-                return await send(client)
+        with self._connection.client() as client, observer.calling(operation, attempt, **(attributes or {})):
+            return await send(client)
 
     @contextlib.asynccontextmanager
     async def _in_lane(self, lane: str | None) -> AsyncIterator[None]:
