@@ -151,7 +151,8 @@ def _check_number(parameter: str, value: object, accepted: str, is_accepted: Cal
 
 
 def _is_address(value: object) -> bool:
-    if not isinstance(value, str):
+    # The parser passes over a blank at the begin, with which no request can be sent.
+    if not isinstance(value, str) or value != value.strip():
         return False
     try:
         address = urlsplit(value)

@@ -193,6 +193,7 @@ class TestEnvironment:
         [
             ("CYCLES_BASE_URL", None, "CYCLES_BASE_URL"),
             ("CYCLES_BASE_URL", "localhost:7878", "base_url='localhost:7878'"),
+            ("CYCLES_BASE_URL", " http://localhost:7878", "base_url=' http://localhost:7878'"),
             ("CYCLES_API_KEY", None, "CYCLES_API_KEY"),
             ("CYCLES_TENANT", None, "no tenant"),
             ("CYCLES_TENANT", "Acme GmbH", "tenant='Acme GmbH'"),

@@ -33,7 +33,10 @@ class TestConnection:
     @both
     @pytest.mark.parametrize(
         "address",
-        ["localhost:7878", "cycles.example.com", "", "ftp://localhost", "http://", "http://a:port", "http://[::1", 5],
+        [
+            *("localhost:7878", "cycles.example.com", "", "ftp://localhost", "http://", "http://a:port", "http://[::1"),
+            *(" http://localhost:7878", "http://localhost:7878\n", 5),
+        ],
     )
     def test_an_address_needs_a_scheme_and_a_host(self, make: Make, address: Any) -> None:
         with pytest.raises(InvalidParameterError) as caught:
