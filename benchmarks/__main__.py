@@ -89,7 +89,7 @@ def measured(extent: Extent, missing: Sequence[str] = ()) -> str:
         profile = process.ask("profile", url=url, runs=extent.runs * 2)
     found = [*(goals(said) if not missing else []), _import_goal(started)]
     grown = {
-        f"CPU of a step in a run of {2 * extent.length + 1:,} steps, × that in one of 21": f"{length['ratio']:.2f}",
+        f"CPU of a step in a run of {extent.length:,} steps, × that in one of 21": f"{length['ratio']:.2f}",
         f"CPU of a step beside {extent.held:,} open reservations, × that alone": f"{held['ratio']:.2f}",
         f"CPU of runs under {extent.labels} agents' names, × that under one": f"{labels['ratio']:.2f}",
         "memory of an open reservation, telemetry on": f"{held['bytes']:,.0f} bytes",

@@ -26,6 +26,10 @@ Observe = Callable[[AsyncCyclesClient], AsyncCyclesClient]
 Pending = Callable[[], list[Future[Any]]]
 T = TypeVar("T")
 
+_TURNS = 64
+"""How many requests that no step waits for are under way at once: thousands that an outage left must neither crowd out
+those that a step waits for, nor time out in a queue for a connection."""
+
 
 class Connection:
     """Opens a client when it is first needed, and again where the loop under it is another (after a fork).
@@ -41,6 +45,7 @@ class Connection:
         self.config = config
         self.journal = Journal(config, observer.journal_failed)
         self.circuit = Circuit(self._probe, observer.circuit)
+        self.turns = asyncio.Semaphore(_TURNS)
         self.pending: Pending = list
         self.flush_timeout = config.retry_flush_timeout
         self._background = background.shared()
@@ -64,6 +69,7 @@ class Connection:
             if not self.is_open:
                 self._generation, self._clients = self._background.acquire(), Clients(self._new_client)
                 self.circuit = Circuit(self._probe, self._observer.circuit)
+                self.turns = asyncio.Semaphore(_TURNS)
                 _open.add(self)
                 _flush_when_the_interpreter_exits()
         started = self._background.submit(work)

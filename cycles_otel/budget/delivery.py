@@ -80,8 +80,9 @@ class Delivery:
     async def _try(
         self, operation: str, send: Send, observer: CallObserver, attempt: int, attributes: Mapping[str, Any] | None
     ) -> CyclesResponse:
-        with self._connection.client() as client, observer.calling(operation, attempt, **(attributes or {})):
-            return await send(client)
+        async with self._connection.turns:
+            with self._connection.client() as client, observer.calling(operation, attempt, **(attributes or {})):
+                return await send(client)
 
     @contextlib.asynccontextmanager
     async def _in_lane(self, lane: str | None) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ import itertools
 import pytest
 from runcycles import AsyncCyclesClient
 
-from cycles_otel.budget import clients
+from cycles_otel.budget import clients, connection
 from cycles_otel.budget.clients import Clients
 from cycles_otel.budget.exchange import bounded_client
 from cycles_otel.local import LocalCycles
@@ -40,8 +40,7 @@ class Made:
         self.asked.clear()
         with server.hold("balances") as held:
             asking = [asyncio.create_task(self.ask()) for _ in range(count)]
-            for _ in range(count):
-                await held.arrived()
+            await held.arrived(count)
         assert all(await asyncio.gather(*asking))
 
 
@@ -121,3 +120,18 @@ async def test_a_settled_step_leaves_nothing_for_the_collector_of_garbage(
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+async def test_what_no_step_waits_for_takes_turns_and_a_step_does_not(
+    server: LocalCycles, make_governor: MakeGovernor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_TURNS", 3)
+    governor = make_governor()
+    reservations = [await reserve(governor) for _ in range(5)]
+    with server.hold("release") as held:
+        released = [reservation.release("run_failed") for reservation in reservations]
+        await held.arrived(3)
+        with pytest.raises(TimeoutError):
+            await held.arrived(4, timeout=0.3)
+        assert (await reserve(governor)).is_open
+    assert {await outcome(each) for each in released} == {"released"}
