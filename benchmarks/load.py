@@ -46,7 +46,9 @@ async def _cpu_of_run(hooks: CyclesRunHooks | None, tool_calls: int) -> float:
 
 async def open_reservations(url: str, count: int) -> Figures:
     """The bytes of one more reservation that is held, and the CPU of a step beside ``count`` of them over one alone."""
-    governor = observed_governor(config(url), Policy(), recorder(spans=True, metrics=True), tenant="acme", mirror=None)
+    # A lease that outlasts the measurement: what is held beats meanwhile otherwise, and that is what would be measured.
+    policy, told = Policy(ttl_ms=3_600_000), recorder(spans=True, metrics=True)
+    governor = observed_governor(config(url), policy, told, tenant="acme", mirror=None)
     try:
         alone = await _cpu_of_steps(governor)
         gc.collect()

@@ -49,11 +49,13 @@ class Exchange(asyncio.Protocol):
 
 def reply(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """What a server with ample budget answers."""
-    expires = int(time.time() * 1000) + 60_000
+    now = int(time.time() * 1000)
     if path == "/v1/reservations":
         granted = {"reservation_id": f"res_{next(_ids)}", "affected_scopes": [_SCOPE], "scope_path": _SCOPE}
         held = {"reserved": body["estimate"], "balances": [_balance(body["estimate"]["unit"])]}
-        return {"decision": "ALLOW", "expires_at_ms": expires, "remaining_ttl_ms": 60_000, **granted, **held}
+        ttl_ms = body.get("ttl_ms", 60_000)
+        lease = {"expires_at_ms": now + ttl_ms, "remaining_ttl_ms": ttl_ms}
+        return {"decision": "ALLOW", **lease, **granted, **held}
     if path.endswith("/commit"):
         unit = body["actual"]["unit"]
         charged = {"charged": body["actual"], "released": {"unit": unit, "amount": 0}}
@@ -61,7 +63,7 @@ def reply(path: str, body: dict[str, Any]) -> dict[str, Any]:
     if path.endswith("/release"):
         return {"status": "RELEASED", "released": {"unit": "USD_MICROCENTS", "amount": 0}}
     if path.endswith("/extend"):
-        return {"status": "ACTIVE", "expires_at_ms": expires, "remaining_ttl_ms": 60_000}
+        return {"status": "ACTIVE", "expires_at_ms": now + 60_000, "remaining_ttl_ms": 60_000}
     if path == "/v1/events":
         return {"status": "APPLIED", "event_id": f"evt_{next(_ids)}"}
     return {"decision": "ALLOW", "affected_scopes": [_SCOPE]}
