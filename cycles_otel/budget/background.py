@@ -207,12 +207,7 @@ async def outcome_of(future: Future[T]) -> T:
             if not over.done():
                 over.set_result(None)
 
-        def tell(_: Future[T]) -> None:
-            # The program's loop may be closed by now: then nobody waits any more.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(wake)
-
-        future.add_done_callback(tell)
+        future.add_done_callback(lambda _: _call_if_open(loop, wake))
         await over
     return future.result()
 
@@ -229,13 +224,8 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
         late.set()
         woken.set()
 
-    def wake(_: Future[Any]) -> None:
-        # The program's loop may be closed by now: then nobody waits any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(woken.set)
-
     for future in open_futures:
-        future.add_done_callback(wake)
+        future.add_done_callback(lambda _: _call_if_open(loop, woken.set))
     # A timer of its own: asyncio.wait_for can swallow a cancellation that comes together with the end.
     timer = None if timeout is None else loop.call_later(timeout, expire)
     try:
@@ -248,6 +238,12 @@ async def settle(futures: Iterable[Future[Any]], timeout: float | None) -> bool:
     finally:
         if timer is not None:
             timer.cancel()
+
+
+def _call_if_open(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Call it on a loop of the program; where that is closed by now, nobody waits any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
 
 
 def settle_blocking(futures: Iterable[Future[Any]], timeout: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""The connection to one Cycles server: a client on the background loop, its journal, its circuit, and how they end."""
+"""The connection to one Cycles server: clients on the background loop, its journal, its circuit, and how they end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ those that a step waits for, nor time out in a queue for a connection."""
 
 
 class Connection:
-    """Opens a client when it is first needed, and again where the loop under it is another (after a fork).
+    """Opens clients when they are needed, and others where the loop under them is another (after a fork).
 
     Parameters
     ----------
@@ -44,8 +44,6 @@ class Connection:
     def __init__(self, config: CyclesConfig, observer: Observer, observe: Observe) -> None:
         self.config = config
         self.journal = Journal(config, observer.journal_failed)
-        self.circuit = Circuit(self._probe, observer.circuit)
-        self.turns = asyncio.Semaphore(_TURNS)
         self.pending: Pending = list
         self.flush_timeout = config.retry_flush_timeout
         self._background = background.shared()
@@ -55,8 +53,14 @@ class Connection:
         # Reentrant: the garbage collector may end a run, and submit its settlements, while this thread submits.
         self._lock = threading.RLock()
         self._generation: int | None = None
-        self._clients = Clients(self._new_client)
         self._is_retired = False
+        self._renew()
+
+    def _renew(self) -> None:
+        """What belongs to one loop."""
+        self.circuit = Circuit(self._probe, self._observer.circuit)
+        self.turns = asyncio.Semaphore(_TURNS)
+        self._clients = Clients(self._new_client)
 
     @property
     def is_open(self) -> bool:
@@ -67,9 +71,8 @@ class Connection:
         """Start work on the background loop, in the caller's context; any thread may call this."""
         with self._lock:
             if not self.is_open:
-                self._generation, self._clients = self._background.acquire(), Clients(self._new_client)
-                self.circuit = Circuit(self._probe, self._observer.circuit)
-                self.turns = asyncio.Semaphore(_TURNS)
+                self._generation = self._background.acquire()
+                self._renew()
                 _open.add(self)
                 _flush_when_the_interpreter_exits()
         started = self._background.submit(work)

@@ -85,6 +85,7 @@ class Governor:
     async def _answer(self, question: Coroutine[Any, Any, Admission]) -> Admission:
         asked, asking, left = self._connection.submit(question), self._asking, False
 
+        # It does not hold the future, which holds it: a circle would be left to the collector of garbage.
         def answered(answer: Future[Admission]) -> None:
             # First given back, then no longer pending: whoever closes must see one or the other.
             if left:
@@ -143,18 +144,18 @@ class Governor:
 
     def _grant(self, step: Step, verdict: Verdict, observer: ReservationObserver) -> Reservation:
         connection, remaining_ms = self._connection, verdict.body.get("remaining_ttl_ms")
+        reservation_id = str(verdict.body["reservation_id"])
         reservation = Reservation(
-            str(verdict.body["reservation_id"]),
+            reservation_id,
             step,
             lease=(remaining_ms if isinstance(remaining_ms, int) else self.policy.ttl_ms) / 1000,
             caps=verdict.caps,
             observer=observer,
             settlement=self.settlement,
         )
-        observer.granted(reservation.id, step.amount, capped=verdict.caps)
+        observer.granted(reservation_id, step.amount, capped=verdict.caps)
 
-        reservation_id = reservation.id
-
+        # Nor does this hold the reservation, which holds it.
         async def extend(body: dict[str, Any]) -> CyclesResponse:
             if not connection.is_open:
                 return CyclesResponse.transport_error(ConnectionError("the connection is closed"))
