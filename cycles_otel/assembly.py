@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from runcycles import CyclesConfig
 
+from cycles_otel.addresses import warn_of_plain_http
 from cycles_otel.budget.governor import Governor
 from cycles_otel.budget.policy import Policy
 from cycles_otel.errors import InvalidParameterTypeError
-from cycles_otel.plain_http import warn_of_plain_http
 from cycles_otel.telemetry import Recorder, TelemetryObserver, default_recorder, observe_client
 from cycles_otel.telemetry.life import Mirror
 

@@ -13,6 +13,7 @@ from agents.items import ModelResponse, TResponseInputItem
 from runcycles import AsyncCyclesClient, CommitOveragePolicy, CyclesConfig, Unit
 
 from cycles_otel import caps as limits
+from cycles_otel.addresses import without_login
 from cycles_otel.assembly import observed_governor
 from cycles_otel.bracketing import BRACKETING
 from cycles_otel.budget.policy import Policy, Unbudgeted, UnknownSpend
@@ -37,7 +38,6 @@ from cycles_otel.parameters import (
     seconds,
     subject_levels,
     whole_number,
-    without_login,
 )
 from cycles_otel.pricing import (
     DEFAULT_ESTIMATE,

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from runcycles import AsyncCyclesClient, CyclesConfig
 
+from cycles_otel.addresses import is_http_address
 from cycles_otel.api_key import is_key
 from cycles_otel.budget.subject import FIELDS, is_subject_value
 from cycles_otel.errors import InvalidParameterError, InvalidParameterTypeError
@@ -123,14 +123,8 @@ def connection_config(client: object, config: object) -> CyclesConfig:
     return _checked(config or CyclesConfig.from_env())
 
 
-def without_login(address: str) -> str:
-    """An address as it may be shown: without the user and the password that may stand in it."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 def _checked(config: CyclesConfig) -> CyclesConfig:
-    if not _is_address(config.base_url):
+    if not is_http_address(config.base_url):
         shown = type(config.base_url) if "@" in str(config.base_url) else config.base_url
         raise InvalidParameterError("base_url", shown, "an address such as http://localhost:7878")
     if not is_key(config.api_key):
@@ -148,14 +142,3 @@ def _check_number(parameter: str, value: object, accepted: str, is_accepted: Cal
         raise InvalidParameterTypeError(parameter, value, accepted)
     if not is_accepted(value):
         raise InvalidParameterError(parameter, value, accepted)
-
-
-def _is_address(value: object) -> bool:
-    # The parser passes over a blank at the begin, with which no request can be sent.
-    if not isinstance(value, str) or value != value.strip():
-        return False
-    try:
-        address = urlsplit(value)
-        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:
-        return False

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from cycles_otel.addresses import is_http_address
 from cycles_otel.dashboards.files import Board
 from cycles_otel.errors import InvalidParameterError
 
@@ -43,7 +44,7 @@ class Grafana:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not is_http_address(url):
             raise InvalidParameterError("url", url, "an address that begins with http:// or https://")
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             # Not the value: it may be a token with a blank too many.

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import httpx
 
+from cycles_otel.addresses import without_login
 from cycles_otel.doctor.finding import Finding, note, skipped, well, wrong
-from cycles_otel.parameters import without_login
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.processes import VARIABLE
 from cycles_otel.telemetry.recorder import checked_bound, checked_route

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from cycles_otel.addresses import without_login
 from cycles_otel.doctor.finding import Finding, note, skipped, well, wrong
-from cycles_otel.parameters import without_login
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.exporters import (
     Signal,

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from runcycles import CyclesConfig, Unit
 
+from cycles_otel.addresses import is_plain_over_a_network, without_login
 from cycles_otel.api_key import masked
 from cycles_otel.budget.policy import Policy
 from cycles_otel.budget.step import Action, Origin, Step
 from cycles_otel.budget.subject import Subject
 from cycles_otel.doctor.finding import Finding, note, well, wrong
 from cycles_otel.errors import InvalidParameterError
-from cycles_otel.parameters import connection_config, subject_levels, without_login
-from cycles_otel.plain_http import is_plain_over_a_network
+from cycles_otel.parameters import connection_config, subject_levels
 from cycles_otel.pricing import DEFAULT_ESTIMATE
 from cycles_otel.tools import DEFAULT_ACTION_KIND
 

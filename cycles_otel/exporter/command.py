@@ -14,10 +14,10 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from cycles_otel.addresses import warn_of_plain_http
 from cycles_otel.exporter.exporter import MAX_BUDGETS, Exporter
 from cycles_otel.exporter.pace import Pace
 from cycles_otel.exporter.targets import Target, from_environment
-from cycles_otel.plain_http import warn_of_plain_http
 from cycles_otel.telemetry import Recorder, Telemetry, TelemetrySetupError, setup_telemetry
 from cycles_otel.telemetry.recorder import METRICS_VARIABLE, checked_route
 

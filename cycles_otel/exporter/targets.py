@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from cycles_otel.addresses import is_http_address
 from cycles_otel.budget.subject import FIELDS, is_subject_value
 from cycles_otel.exporter.keys import ApiKey, Key
 from cycles_otel.exporter.pace import Pace
@@ -50,12 +51,7 @@ def from_environment(pace: Pace) -> Target:
 
 def checked_address(parameter: str, value: object) -> str:
     """``value`` if it is the address of a server."""
-    try:
-        address = urlsplit(value) if isinstance(value, str) else urlsplit("")
-        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not isinstance(value, str) or "@" in value:
+    if not is_http_address(value) or "@" in value:
         # A login in an address would be shown in messages, and Cycles has none.
         shown = type(value) if isinstance(value, str) and "@" in value else value
         raise TelemetrySetupError(parameter, shown, "an address such as http://localhost:7878")

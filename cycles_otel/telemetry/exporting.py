@@ -15,10 +15,10 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
 
+from cycles_otel.addresses import is_http_address
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.exporters import Signal, has_endpoint, id_generator, make_exporter, names_asked_for, sampler
 from cycles_otel.telemetry.sending import Exporting, Heeded
@@ -36,8 +36,7 @@ def checked_endpoint(endpoint: str | None) -> str | None:
     """The base address of an OTLP receiver, without a slash at its end."""
     if endpoint is None:
         return None
-    parts = urlsplit(endpoint) if isinstance(endpoint, str) else urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_address(endpoint):
         raise TelemetrySetupError("otlp_endpoint", endpoint, "an address such as http://localhost:4318")
     return endpoint.rstrip("/")
 

@@ -148,7 +148,9 @@ class TestOtlp:
         assert not exporting.force_flush()
         meters.shutdown()
 
-    @pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://localhost", "http://", 4318])
+    @pytest.mark.parametrize(
+        "endpoint", ["localhost:4318", "ftp://localhost", "http://", " http://localhost", "http://[::1", 4318]
+    )
     def test_what_is_no_address_is_an_error(self, recorder: Recorder, endpoint: str) -> None:
         with pytest.raises(TelemetrySetupError, match="otlp_endpoint"):
             setup_telemetry(recorder=recorder, prometheus_port=None, otlp_endpoint=endpoint)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
-from urllib.parse import urlsplit
+
+from cycles_otel.addresses import is_http_address
 
 _LARGEST = 2**63 - 1
 """The most that the server can hold."""
@@ -51,12 +52,7 @@ positive = whole_number(1)
 
 def address(text: str) -> str:
     """The address of a page or a server."""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not is_http_address(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not accepted: an address that begins with http:// or https://")
     return text
 
