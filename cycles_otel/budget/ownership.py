@@ -50,22 +50,7 @@ class Owner:
 
     def is_alive(self, name: str) -> bool:
         """Whether the process of an owner is still there."""
-        if name == self._name:
-            return True
-        path = self._directory / name
-        if not _NAME.fullmatch(name):
-            return False
-        try:
-            file = _locked(path, create=False)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        if file is not None:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            os.close(file)
-        return False
+        return name == self._name or is_held(self._directory, name, remove=True)
 
     @contextlib.contextmanager
     def taking_over(self) -> Iterator[bool]:
@@ -111,10 +96,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a live process holds this owner's file; nothing is changed by asking."""
-    if not _NAME.fullmatch(path.name):
+def is_held(directory: Path, name: str, *, remove: bool = False) -> bool:
+    """Whether a live process holds this owner's file; ``remove`` the one of a process that is gone."""
+    if not _NAME.fullmatch(name):
         return False
+    path = directory / name
     try:
         file = _locked(path, create=False)
     except BlockingIOError:
@@ -122,6 +108,9 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     if file is not None:
+        if remove:
+            with contextlib.suppress(OSError):
+                path.unlink()
         os.close(file)
     return False
 

@@ -94,7 +94,7 @@ def _read(file: Path) -> Pending | None:
         str(actual.get("unit", "")),
         str(_mapping(entry.event_fallback_body or {}, "subject").get("tenant", "")),
         max(time.time() - entry.recorded_at_ms / 1000, 0.0),
-        isinstance(owner, str) and is_held(file.parent / owner),
+        isinstance(owner, str) and is_held(file.parent, owner),
     )
 
 

@@ -6,7 +6,6 @@ Either is settled exactly once: by a commit of what the step used, or by a relea
 from __future__ import annotations
 
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -96,7 +95,6 @@ class Reservation(Admitted):
         self.id = reservation_id
         self.lease = lease
         self.heartbeat: Heartbeat | None = None
-        self.granted_at = time.monotonic()
 
     def _commit(self, spend: Spend) -> Future[str]:
         return self._settlement.commit(self, spend)

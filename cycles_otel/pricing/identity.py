@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agents.models import get_default_model
@@ -63,10 +63,6 @@ class ModelIdentity:
             return cls(name)
         client = getattr(model, "_client", None)
         return cls(name, *_place_of_client(client if client is not None else model))
-
-    def answering_as(self, name: str) -> ModelIdentity:
-        """The same place, and the name under which the provider says that it answered."""
-        return replace(self, name=name) if name else self
 
     def routes(self) -> Iterator[tuple[str | None, str]]:
         """Each way to read the name, as provider and model: by the prefixes that route it first."""

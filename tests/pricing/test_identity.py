@@ -47,11 +47,6 @@ class TestNames:
     def test_a_model_object_without_a_name_is_known_by_its_class(self) -> None:
         assert asked(PricedModel(DONE, model="")).name == "PricedModel"
 
-    def test_it_answers_under_another_name_at_the_same_place(self) -> None:
-        here = ModelIdentity("gpt-4o", "azure", "https://x.example.org")
-        assert here.answering_as("gpt-4o-2024-08-06") == ModelIdentity("gpt-4o-2024-08-06", "azure", here.api_url)
-        assert here.answering_as("") is here
-
 
 class TestProviders:
     @pytest.mark.parametrize("model", [OpenAIResponsesModel, OpenAIChatCompletionsModel])
