@@ -15,7 +15,6 @@ from benchmarks.figures import Spread, ratio
 from benchmarks.processes import ENVIRONMENTS, is_there, stub
 from benchmarks.variants import ALONE, BARE, OURS, VARIANTS
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 LONGEST_IMPORT = 1.15
 
 

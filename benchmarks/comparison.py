@@ -14,7 +14,6 @@ from benchmarks.scenario import STEPS
 from benchmarks.variants import ALL_ON, ALONE, AT_ONCE, BARE, OURS, PEER, VARIANTS
 
 DELAYS = (0, 5, 20)
-CONCURRENT = (1, 16, 64, 256)
 
 
 @dataclass

@@ -74,7 +74,7 @@ async def _given_back(admission: Admission) -> None:
         await asyncio.wrap_future(released)
 
 
-async def _cpu_of_steps(governor: Any, steps: int = 50) -> float:
+async def _cpu_of_steps(governor: Any, steps: int = 500) -> float:
     began = time.process_time()
     for _ in range(steps):
         admission = await governor.reserve(_step())
