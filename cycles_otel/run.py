@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from agents import ModelSettings, RunHooks
-from agents.exceptions import InputGuardrailTripwireTriggered
+from agents.exceptions import InputGuardrailTripwireTriggered, ModelBehaviorError
 from agents.items import ModelResponse
 from runcycles import BudgetExceededError, Unit
 
@@ -29,6 +29,9 @@ from cycles_otel.degradation.order import ModelOrder
 from cycles_otel.pricing.identity import ModelIdentity
 
 logger = logging.getLogger("cycles_otel")
+
+_INCOMPLETE = "`response.incomplete`"
+"""What the SDK's error says of an answer that is not whole; it has neither a class nor a code of its own."""
 
 _current: ContextVar[RunScope | None] = ContextVar("cycles_otel_run", default=None)
 
@@ -265,10 +268,14 @@ class RunScope:
         self.track(settlement, reservation)
 
     def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
-        """A model that failed cost nothing that is known; one that was cut off may have: the policy says."""
+        """A model that failed cost nothing that is known; one that was cut off may have: the policy says.
+
+        One that came to the limit of its answer did, whatever the policy says.
+        """
         call = self.llm_calls[key]
-        cut_off = call.started and (is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered))
-        if cut_off and self.hooks.unknown_spend == "commit_estimate" and call.reservation is not None:
+        cut_off = is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered)
+        spent = _came_to_its_limit(error) or (cut_off and self.hooks.unknown_spend == "commit_estimate")
+        if spent and call.started and call.reservation is not None:
             self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
         else:
@@ -329,6 +336,14 @@ def run_outcome(error: BaseException | None) -> str:
 def is_cancellation(error: BaseException | None) -> bool:
     """Whether a run was stopped from outside: cancelled, interrupted, or left by a loop that was closed."""
     return error is not None and not isinstance(error, Exception)
+
+
+def _came_to_its_limit(error: BaseException | None) -> bool:
+    """Whether an answer is not whole, since it came to the most tokens that it may have, or was filtered.
+
+    The provider charges it as any other; the SDK makes an error of it, and drops what was used.
+    """
+    return isinstance(error, ModelBehaviorError) and _INCOMPLETE in str(error)
 
 
 def _tripped_for_budget(error: BaseException) -> bool:

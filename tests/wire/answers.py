@@ -42,6 +42,7 @@ class Answer:
     breaks: whether the connection is lost before the answer is complete.
     fails: whether a stream ends half way in an error of the server's.
     held: whether the answer waits until the test lets it go.
+    cut: whether the answer came to the most tokens that it may have.
     """
 
     text: str = "done"
@@ -50,6 +51,7 @@ class Answer:
     breaks: bool = False
     fails: bool = False
     held: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True)

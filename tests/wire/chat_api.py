@@ -60,7 +60,7 @@ def _event(chunk: dict[str, Any]) -> str:
 
 
 def _finish_reason(answer: Answer) -> str:
-    return "tool_calls" if answer.calls else "stop"
+    return "length" if answer.cut else "tool_calls" if answer.calls else "stop"
 
 
 def _calls(answer: Answer, number: int) -> list[dict[str, Any]]:

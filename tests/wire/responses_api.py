@@ -16,7 +16,7 @@ FAILURE = f"event: error\ndata: {json.dumps(_ERROR)}\n\n"
 
 def body(answer: Answer, number: int, request: dict[str, Any]) -> dict[str, Any]:
     """The answer to the ``number``-th request in one piece."""
-    return _response(number, request, "completed", _output(answer, number), answer.usage)
+    return _response(number, request, _status(answer), _output(answer, number), answer.usage)
 
 
 def stream(answer: Answer, number: int, request: dict[str, Any]) -> Iterator[str]:
@@ -31,7 +31,11 @@ def _events(answer: Answer, number: int, request: dict[str, Any]) -> Iterator[di
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(_output(answer, number)):
         yield from _item_events(index, item)
-    yield {"type": "response.completed", "response": body(answer, number, request)}
+    yield {"type": f"response.{_status(answer)}", "response": body(answer, number, request)}
+
+
+def _status(answer: Answer) -> str:
+    return "incomplete" if answer.cut else "completed"
 
 
 def _item_events(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -87,7 +91,7 @@ def _response(
         "created_at": 1_760_000_000,
         "status": status,
         "error": None,
-        "incomplete_details": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": request.get("instructions"),
         "metadata": {},
         # A provider names the snapshot that answered, not the model that was asked for.

@@ -133,6 +133,25 @@ class TestBrokenOff:
         await released_with(line, "run_failed")
 
 
+class TestCutShort:
+    """An answer that comes to the most tokens that it may have: the provider charges it, and so is the tenant."""
+
+    @pytest.mark.parametrize("unknown_spend", ["release", "commit_estimate"])
+    async def test_it_is_charged_its_usage_or_where_the_sdk_drops_that_its_estimate(
+        self, line: Line, unknown_spend: Any
+    ) -> None:
+        line.hooks.unknown_spend = unknown_spend
+        line.stub.will(Answer(usage=USED, cut=True))
+        try:
+            await line.run(line.agent(model_settings=WITH_USAGE))
+            charged = COST
+        except ModelBehaviorError:
+            charged = ESTIMATE
+        assert await line.charged_microcents() == charged
+        assert [call.status for call in line.llm_calls] == ["COMMITTED"]
+        assert line.settled("committed", "price" if charged == COST else "estimate") == 1
+
+
 class TestSlowAnswers:
     async def test_one_that_outlives_its_lease_is_kept_alive_and_charged(self, line: Line) -> None:
         line.stub.will(Answer(usage=USED, held=True))
