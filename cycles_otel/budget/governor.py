@@ -196,7 +196,9 @@ class Governor:
         """
         if self._connection.circuit.is_open:
             return NOT_ASKED
-        with self._connection.client() as client, observer.calling(operation):
+        # The body of a reserve says it to the server, a decide to nobody else.
+        said = {"dry_run": True} if self.policy.dry_run else {}
+        with self._connection.client() as client, observer.calling(operation, **said):
             response = await send(client)
         lack = unavailable_reason(operation, response)
         pause = _pause_before_asking_again(operation, response) if lack else None
@@ -204,7 +206,7 @@ class Governor:
             return response
         observer.retrying(operation, 1, lack)
         await asyncio.sleep(pause)
-        with self._connection.client() as client, observer.calling(operation, 1):
+        with self._connection.client() as client, observer.calling(operation, 1, **said):
             return await send(client)
 
 

@@ -95,6 +95,7 @@ class ApiCall:
         request = tries = None
         with observed.read_request:
             request = Request.of_call(operation, observed.endpoint, args, kwargs)
+            request.is_dry_run |= self._calling is not None and semconv.DRY_RUN in self._calling.attributes
             self._facts = self._known_facts(request)
             tries = observed.recorder.replays.tries(request, self._facts.tenant)
         self._request = request or Request(operation, observed.endpoint, None, {})

@@ -58,13 +58,14 @@ class Request:
     body: the request's JSON; empty for a GET.
     """
 
-    __slots__ = ("body", "endpoint", "idempotency_key", "operation", "reservation_id")
+    __slots__ = ("body", "endpoint", "idempotency_key", "is_dry_run", "operation", "reservation_id")
 
     def __init__(self, operation: str, endpoint: Endpoint, reservation_id: str | None, body: Mapping[str, Any]) -> None:
         self.operation = operation
         self.endpoint = endpoint
         self.reservation_id = reservation_id
         self.body = body
+        self.is_dry_run = body.get("dry_run") is True
         key = body.get("idempotency_key")
         self.idempotency_key: str | None = key if isinstance(key, str) else None
 
@@ -86,11 +87,6 @@ class Request:
         metadata = self.body.get("metadata")
         recovered = metadata.get(_RECOVERED) if isinstance(metadata, dict) else None
         return self.reservation_id or (recovered if isinstance(recovered, str) else None)
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether the server is asked to change nothing."""
-        return self.body.get("dry_run") is True
 
     def is_remembered_with(self, reply: Reply) -> bool:
         """Whether the server repeats this reply when it is asked again with the same key."""

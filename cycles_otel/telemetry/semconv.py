@@ -131,7 +131,7 @@ SPAN_ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """What each span may say: of an API call, what every call says and what its operation adds."""
 CALL_FACTS = frozenset(
-    {AMOUNT_SOURCE, RELEASE_REASON, HEARTBEAT_SEQUENCE, HEARTBEAT_MARGIN, TTL, OVERAGE_POLICY, *USAGE.values()}
+    {AMOUNT_SOURCE, RELEASE_REASON, HEARTBEAT_SEQUENCE, HEARTBEAT_MARGIN, TTL, OVERAGE_POLICY, DRY_RUN, *USAGE.values()}
 )
 """What a caller may add to the span of a request; whatever else it names stays off the span."""
 FREE_TEXT = frozenset(

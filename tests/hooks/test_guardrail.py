@@ -85,6 +85,18 @@ class TestRequest:
         assert decide.context.trace_id == whole.context.trace_id
 
 
+class TestShadow:
+    async def test_what_it_would_have_denied_is_told_from_what_it_denied(
+        self, server: LocalCycles, witness: Witness
+    ) -> None:
+        model = PricedModel(DONE)
+        await run(guarded(server, model, estimate=10_000_001, dry_run=True, recorder=witness.recorder), streamed=False)
+        assert len(model.calls) == 1
+        assert attributes(witness.span("decide agent.run"))["cycles.dry_run"] is True
+        assert witness.total(semconv.DECISIONS, cycles_decision="DENY", cycles_dry_run="true") == 1
+        assert "dry_run" not in server.requests[-1].body
+
+
 class TestCancelled:
     async def test_a_run_that_is_cancelled_does_not_wait_and_its_request_is_still_one_span(
         self, server: LocalCycles, witness: Witness
