@@ -2,7 +2,7 @@
 
 The SDK calls no hook when a model fails, a task is cancelled, a tool raises, a guardrail trips or a stream is left.
 So ``AgentRunner.run`` and ``run_streamed`` are wrapped, once, and act only where the hooks are ours: a nested run
-without hooks inherits those around it.
+inherits those around it, beside whatever other hooks it has.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import wrapt
 
 from cycles_otel.budget import background
 from cycles_otel.budget.observer import RunObserver
+from cycles_otel.chain import HookChain
 from cycles_otel.run import (
     GoverningHooks,
     HooksWithGoverning,
@@ -133,11 +134,12 @@ def _end_collected(scope: RunScope, observer: RunObserver) -> None:
 
 
 def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
-    """The scope of a run whose hooks are ours, or that has none and runs inside of one that has."""
-    around = current_scope()
-    hooks = governing_among(kwargs.get("hooks"))
-    if kwargs.get("hooks") is None and around is not None and not around.closed:
-        kwargs["hooks"] = hooks = around.hooks
+    """The scope of a run whose hooks are ours, or that runs inside of one whose hooks are."""
+    around, own = current_scope(), kwargs.get("hooks")
+    hooks = governing_among(own)
+    if hooks is None and around is not None and not around.closed:
+        hooks = around.hooks
+        kwargs["hooks"] = hooks if own is None else HookChain(hooks, own)
     if hooks is None:
         return None
     given = args[1] if len(args) > 1 else kwargs.get("input")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from threading import Thread
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIServer
 
 from cycles_otel.telemetry.errors import TelemetrySetupError
 from cycles_otel.telemetry.processes import served_registry
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client import CollectorRegistry
 
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)

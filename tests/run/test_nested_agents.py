@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from agents import Agent, UserError, function_tool
+from agents import Agent, RunHooks, Runner, UserError, function_tool
 
 from cycles_otel import HookChain, StepDeniedError
 from cycles_otel.local import LocalCycles
@@ -32,6 +32,16 @@ def _helper(*steps: Any, **more: Any) -> Agent[Any]:
     return agent(*steps, name="helper", tools=[look_up], **more)
 
 
+class Counting(RunHooks[Any]):
+    """Hooks of the program's own."""
+
+    def __init__(self) -> None:
+        self.llm_calls = 0
+
+    async def on_llm_start(self, *_: Any) -> None:
+        self.llm_calls += 1
+
+
 @pytest.mark.parametrize("given", ["none", "the_same", "a_chain", "a_bound_view", "none_streamed"])
 async def test_an_agent_as_a_tool_is_governed_whatever_hooks_it_is_given(desk: Desk, given: str) -> None:
     books, hooks = Books(), desk.hooks
@@ -50,6 +60,30 @@ async def test_an_agent_as_a_tool_is_governed_whatever_hooks_it_is_given(desk: D
     books.agree_with(desk.ledger)
     spent_by = [each.subject["agent"] for each in desk.ledger.committed if each.unit == "TOKENS"]
     assert spent_by == ["clerk", "helper", "helper", "clerk"]
+
+
+@pytest.mark.parametrize("in_a_chain", [False, True])
+async def test_an_agent_as_a_tool_with_hooks_of_its_own_is_governed_beside_them(desk: Desk, in_a_chain: bool) -> None:
+    books, own = Books(), Counting()
+    helper = _helper(books.noted(calls(100, "look_up")), books.noted(says(110)))
+    ask = helper.as_tool("ask", "Asks the helper.", hooks=HookChain(own) if in_a_chain else own)
+    await desk.run(agent(books.noted(calls(120, "ask", input="?")), books.noted(says(130)), tools=[ask]))
+    assert await desk.charged() == (460, 2)
+    books.agree_with(desk.ledger)
+    assert own.llm_calls == 2
+
+
+async def test_a_run_in_a_tool_with_what_are_no_hooks_is_refused(desk: Desk) -> None:
+    helper: Any = _helper(says(100))
+
+    @function_tool(failure_error_function=None)
+    async def ask() -> str:
+        """Asks the helper."""
+        return str((await Runner.run(helper, "?", hooks="none")).final_output)  # type: ignore[arg-type]
+
+    with pytest.raises(Exception, match="hooks"):
+        await desk.run(agent(calls(120, "ask"), tools=[ask]))
+    assert await desk.charged() == (120, 1)
 
 
 async def test_two_calls_of_one_agent_in_one_turn_settle_their_own_reservations(desk: Desk) -> None:
