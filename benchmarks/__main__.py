@@ -34,8 +34,8 @@ class Extent:
 
 EXTENTS = {
     "quick": Extent(rounds=1, runs=4, concurrent=(1, 4), length=20, held=100, labels=20, steps=30, starts=1),
-    "full": Extent(3, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=6_000, starts=5),
-    "long": Extent(5, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=100_000, starts=5),
+    "full": Extent(3, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=6_000, starts=12),
+    "long": Extent(5, 20, (1, 16, 64, 256), length=1_000, held=10_000, labels=300, steps=100_000, starts=12),
 }
 
 
