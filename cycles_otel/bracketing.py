@@ -14,18 +14,18 @@ import weakref
 from typing import Any
 
 import wrapt
+from agents.lifecycle import RunHooksBase
 
 from cycles_otel.budget import background
 from cycles_otel.budget.observer import RunObserver
 from cycles_otel.chain import HookChain
 from cycles_otel.run import (
-    GoverningHooks,
-    HooksWithGoverning,
     ModelConfig,
     RunEnding,
     RunScope,
     current_scope,
     enter,
+    governing_among,
     is_cancellation,
     leave,
     run_outcome,
@@ -137,7 +137,8 @@ def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
     """The scope of a run whose hooks are ours, or that runs inside of one whose hooks are."""
     around, own = current_scope(), kwargs.get("hooks")
     hooks = governing_among(own)
-    if hooks is None and around is not None and not around.closed:
+    inherits = own is None or isinstance(own, RunHooksBase)
+    if hooks is None and inherits and around is not None and not around.closed:
         hooks = around.hooks
         kwargs["hooks"] = hooks if own is None else HookChain(hooks, own)
     if hooks is None:
@@ -148,13 +149,6 @@ def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunScope | None:
         config=ModelConfig.of(kwargs.get("run_config")),
         answered_before=len(getattr(given, "_model_responses", ())),
     )
-
-
-def governing_among(hooks: object) -> GoverningHooks | None:
-    """The hooks that govern, in what a run was given, if there are any."""
-    if isinstance(hooks, HooksWithGoverning):
-        return hooks.governing
-    return hooks if isinstance(hooks, GoverningHooks) else None
 
 
 def _agent_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

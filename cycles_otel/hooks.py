@@ -21,6 +21,7 @@ from cycles_otel.budget.requests import Spend
 from cycles_otel.budget.reservation import Admitted
 from cycles_otel.budget.step import Step
 from cycles_otel.budget.subject import Subject
+from cycles_otel.chain import once_in_a_callback
 from cycles_otel.degradation.admission import Decided, admit
 from cycles_otel.degradation.answers import Answers
 from cycles_otel.degradation.choice import Degradation, Place
@@ -196,6 +197,7 @@ class CyclesRunHooks(GoverningHooks):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @once_in_a_callback
     async def on_llm_start(
         self,
         context: RunContextWrapper[Any],
@@ -225,6 +227,7 @@ class CyclesRunHooks(GoverningHooks):
         await self._cool_down(scope, reservation, answers)
         call.started = True
 
+    @once_in_a_callback
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         """Commit what the response says was used, in the background."""
         scope = self._scope()
@@ -236,6 +239,7 @@ class CyclesRunHooks(GoverningHooks):
         spend = self._spending.of_call(scope, step, model, None)(response, None)
         scope.charged(self._governor.charge(step, spend), step.unit, spend.amount)
 
+    @once_in_a_callback
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Any, tool: Tool) -> None:
         """Reserve the tool's risk points; where budget or caps do not allow it, do as ``on_tool_denied`` says."""
         scope, key = self._scope(), _tool_key(context, agent, tool)
@@ -253,6 +257,7 @@ class CyclesRunHooks(GoverningHooks):
         scope.caps.narrow(call.reservation.caps if call.reservation else None)
         call.started = True
 
+    @once_in_a_callback
     async def on_tool_end(self, context: RunContextWrapper[Any], agent: Any, tool: Tool, result: object) -> None:
         """Commit the tool's risk points, in the background, whatever the tool gave back."""
         scope = self._scope()
@@ -265,6 +270,7 @@ class CyclesRunHooks(GoverningHooks):
             settlement = self._governor.charge(step, Spend(step.amount, "risk_points"))
             scope.charged(settlement, step.unit, step.amount)
 
+    @once_in_a_callback
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Any, to_agent: Any) -> None:
         """Record the handoff in the ledger, in the background; a failure of that stops nothing."""
         scope = self._scope()

@@ -32,6 +32,7 @@ logger = logging.getLogger("cycles_otel")
 
 _INCOMPLETE = "`response.incomplete`"
 """What the SDK's error says of an answer that is not whole; it has neither a class nor a code of its own."""
+_CHARGED = "_cycles_otel_charged"
 
 _current: ContextVar[RunScope | None] = ContextVar("cycles_otel_run", default=None)
 
@@ -48,6 +49,13 @@ class HooksWithGoverning(RunHooks[Any]):
     """Hooks that have governing ones among them."""
 
     governing: GoverningHooks | None
+
+
+def governing_among(hooks: object) -> GoverningHooks | None:
+    """The hooks that govern, in what a run was given, if there are any."""
+    if isinstance(hooks, HooksWithGoverning):
+        return hooks.governing
+    return hooks if isinstance(hooks, GoverningHooks) else None
 
 
 @dataclass
@@ -270,11 +278,11 @@ class RunScope:
     def _unknown_llm_spend(self, key: object, error: BaseException | None) -> None:
         """A model that failed cost nothing that is known; one that was cut off may have: the policy says.
 
-        One that came to the limit of its answer did, whatever the policy says.
+        One whose answer was cut did, whatever the policy says.
         """
         call = self.llm_calls[key]
         cut_off = is_cancellation(error) or isinstance(error, InputGuardrailTripwireTriggered)
-        spent = _came_to_its_limit(error) or (cut_off and self.hooks.unknown_spend == "commit_estimate")
+        spent = _is_of_a_cut_answer(error) or (cut_off and self.hooks.unknown_spend == "commit_estimate")
         if spent and call.started and call.reservation is not None:
             self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
@@ -338,12 +346,16 @@ def is_cancellation(error: BaseException | None) -> bool:
     return error is not None and not isinstance(error, Exception)
 
 
-def _came_to_its_limit(error: BaseException | None) -> bool:
-    """Whether an answer is not whole, since it came to the most tokens that it may have, or was filtered.
+def _is_of_a_cut_answer(error: BaseException | None) -> bool:
+    """Whether an answer was cut, since it came to the most tokens that it may have, or was filtered.
 
-    The provider charges it as any other; the SDK makes an error of it, and drops what was used.
+    The provider charges it as any other; the SDK makes an error of it, and drops what was used. The run in which the
+    answer came asks first: the error may go on to the run around that, whose own call it is not about.
     """
-    return isinstance(error, ModelBehaviorError) and _INCOMPLETE in str(error)
+    if not isinstance(error, ModelBehaviorError) or _INCOMPLETE not in str(error) or _CHARGED in vars(error):
+        return False
+    vars(error)[_CHARGED] = True
+    return True
 
 
 def _tripped_for_budget(error: BaseException) -> bool:

@@ -7,11 +7,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from agents import Agent, RunHooks, Runner, UserError, function_tool
+from agents import (
+    Agent,
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    ModelBehaviorError,
+    RunHooks,
+    Runner,
+    UserError,
+    function_tool,
+)
 
 from cycles_otel import HookChain, StepDeniedError
 from cycles_otel.local import LocalCycles
-from tests.run.desk import AMPLE, Books, Desk, Gate, agent, calls, hooks_of, says, until
+from tests.run.desk import AMPLE, ESTIMATE, Books, Desk, Gate, agent, calls, hooks_of, says, until
 
 POOR_HELPER = {"tenant:acme": AMPLE, "tenant:acme/agent:helper": {"TOKENS": 10}}
 
@@ -42,6 +51,40 @@ class Counting(RunHooks[Any]):
         self.llm_calls += 1
 
 
+class CountingChain(HookChain):
+    """A chain of the program's own, which does more than to call what it has."""
+
+    llm_calls = 0
+
+    async def on_llm_start(self, *args: Any) -> None:
+        self.llm_calls += 1
+        await super().on_llm_start(*args)
+
+
+class Delegating(Counting):
+    """Hooks of the program's own that call others themselves."""
+
+    def __init__(self, hooks: RunHooks[Any]) -> None:
+        super().__init__()
+        self.hooks = hooks
+
+    async def on_llm_start(self, *args: Any) -> None:
+        await super().on_llm_start(*args)
+        await self.hooks.on_llm_start(*args)
+
+    async def on_llm_end(self, *args: Any) -> None:
+        await self.hooks.on_llm_end(*args)
+
+    async def on_tool_start(self, *args: Any) -> None:
+        await self.hooks.on_tool_start(*args)
+
+    async def on_tool_end(self, *args: Any) -> None:
+        await self.hooks.on_tool_end(*args)
+
+    async def on_handoff(self, context: Any, from_agent: Any, to_agent: Any) -> None:
+        await self.hooks.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+
+
 @pytest.mark.parametrize("given", ["none", "the_same", "a_chain", "a_bound_view", "none_streamed"])
 async def test_an_agent_as_a_tool_is_governed_whatever_hooks_it_is_given(desk: Desk, given: str) -> None:
     books, hooks = Books(), desk.hooks
@@ -62,15 +105,40 @@ async def test_an_agent_as_a_tool_is_governed_whatever_hooks_it_is_given(desk: D
     assert spent_by == ["clerk", "helper", "helper", "clerk"]
 
 
-@pytest.mark.parametrize("in_a_chain", [False, True])
-async def test_an_agent_as_a_tool_with_hooks_of_its_own_is_governed_beside_them(desk: Desk, in_a_chain: bool) -> None:
-    books, own = Books(), Counting()
+@pytest.mark.parametrize("kind", ["plain", "in_a_chain", "a_chain", "delegating", "delegating_to_a_view"])
+async def test_an_agent_as_a_tool_with_hooks_of_its_own_is_governed_beside_them_once(desk: Desk, kind: str) -> None:
+    books, plain = Books(), Counting()
+    own: dict[str, Any] = {
+        "plain": plain,
+        "in_a_chain": plain,
+        "a_chain": CountingChain(RunHooks()),
+        "delegating": Delegating(desk.hooks),
+        "delegating_to_a_view": Delegating(desk.hooks.bind()),
+    }
     helper = _helper(books.noted(calls(100, "look_up")), books.noted(says(110)))
-    ask = helper.as_tool("ask", "Asks the helper.", hooks=HookChain(own) if in_a_chain else own)
+    given = HookChain(plain) if kind == "in_a_chain" else own[kind]
+    ask = helper.as_tool("ask", "Asks the helper.", hooks=given)
     await desk.run(agent(books.noted(calls(120, "ask", input="?")), books.noted(says(130)), tools=[ask]))
     assert await desk.charged() == (460, 2)
     books.agree_with(desk.ledger)
-    assert own.llm_calls == 2
+    assert desk.sent("reserve") == 6
+    assert own[kind].llm_calls == 2
+
+
+async def test_a_cut_answer_is_charged_in_the_run_in_which_it_came_and_nowhere_else(desk: Desk) -> None:
+    """The error ends the run around it as well, while the call of that is in its model."""
+    gate, cut = Gate(), ModelBehaviorError("Responses stream ended with terminal event `response.incomplete`.")
+
+    async def check(*_: Any) -> GuardrailFunctionOutput:
+        await gate.reached.wait()
+        await Runner.run(agent(cut, name="helper"), "?")
+        raise AssertionError("the helper's answer was cut")
+
+    with pytest.raises(ModelBehaviorError):
+        await desk.run(agent(gate.before(says(100)), input_guardrails=[InputGuardrail(check)]))
+    await desk.all_settled()
+    settled = {each.subject["agent"]: (each.status, each.charged) for each in desk.ledger.reservations}
+    assert settled == {"clerk": ("RELEASED", None), "helper": ("COMMITTED", ESTIMATE)}
 
 
 async def test_a_run_in_a_tool_with_what_are_no_hooks_is_refused(desk: Desk) -> None:
