@@ -2,7 +2,7 @@
 
 An event stands in where the reservation is gone, and where the commit is refused for good: only after the server has
 said that it did not take the commit. It has the commit's own key, so that the server takes it once however often it is
-sent. A reservation that still stands is given back after it.
+sent. A reservation that still stands is given back after it, or before it where the budget has too little left beside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cycles_otel.budget.decision import body_of, error_code
 from cycles_otel.budget.delivery import Delivery
 from cycles_otel.budget.journal import Journal, KnownSpend
 from cycles_otel.budget.observer import CallObserver
-from cycles_otel.budget.requests import without_overdraft
+from cycles_otel.budget.requests import as_covered, in_full
 
 logger = logging.getLogger("cycles_otel")
 
@@ -28,6 +28,7 @@ COMMITTED, SETTLED_BY_EVENT, QUEUED, LOST = "committed", "settled_by_event", "qu
 UNBUDGETED = "unbudgeted"
 RELEASE_TIMEOUT = 30.0
 _NO_BUDGET = ("NOT_FOUND", "UNIT_MISMATCH")
+_NOT_COVERED = ("BUDGET_EXCEEDED", "OVERDRAFT_LIMIT_EXCEEDED")
 _NEXT_QUESTION = 0.002
 """How long a run takes to come to its next step, in s: nobody waits for a charge, but that step for its question."""
 
@@ -108,14 +109,30 @@ class Charging:
         return await self._charge_instead(claim, reservation_stands=response.status != 410)
 
     async def _charge_instead(self, claim: Claim, *, reservation_stands: bool) -> Charged | None:
-        spend = replace(claim.spend, commit=None)
-        self._journal.record(spend)
-        charged = await self._send_event(replace(claim, spend=spend))
-        if charged is not None and charged.in_ledger and reservation_stands and claim.release is not None:
+        claim = replace(claim, spend=replace(claim.spend, commit=None))
+        if reservation_stands and claim.release is not None:
+            return await self._charge_beside_the_hold(claim, claim.release)
+        self._journal.record(claim.spend)
+        return await self._send_event(claim)
+
+    async def _charge_beside_the_hold(self, claim: Claim, release: dict[str, Any]) -> Charged | None:
+        """All of it, or nothing: an event that takes what is left there is would leave uncharged what the hold has."""
+        whole = replace(claim, spend=replace(claim.spend, charge=in_full(claim.spend.charge)))
+        self._journal.record(whole.spend)
+        response = await self._send(whole, "event")
+        if response is None:
+            return None
+        if response.is_success:
+            charged = self._over(whole, Charged(SETTLED_BY_EVENT, response))
             # The spend is charged: a release that is cut off leaves the hold to its lease, and changes nothing of that.
             with contextlib.suppress(asyncio.CancelledError):
-                await self.give_back(spend.id, claim.release, claim.observer)
-        return charged
+                await self.give_back(claim.spend.id, release, claim.observer)
+            return charged
+        if _code(response) not in _NOT_COVERED:
+            return Charged(_lost(claim, _code(response)), response)
+        await self.give_back(claim.spend.id, release, claim.observer)
+        self._journal.record(claim.spend)
+        return await self._send_event(claim)
 
     async def _send_event(self, claim: Claim) -> Charged | None:
         response = await self._send(claim, "event")
@@ -123,7 +140,7 @@ class Charging:
             return None
         if response.is_success:
             return self._over(claim, Charged(SETTLED_BY_EVENT, response))
-        if _code(response) == "OVERDRAFT_LIMIT_EXCEEDED" and (capped := without_overdraft(claim.spend.charge)):
+        if _code(response) in _NOT_COVERED and (capped := as_covered(claim.spend.charge)):
             spend = replace(claim.spend, charge=capped)
             self._journal.record(spend)
             return await self._send_event(replace(claim, spend=spend))

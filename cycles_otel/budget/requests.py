@@ -64,11 +64,17 @@ def charge_body(step: Step, spend: Spend, policy: CommitOveragePolicy) -> dict[s
     return body | _optional(metrics=spend.metrics, metadata=spend.metadata)
 
 
-def without_overdraft(charge: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The same charge of what the budget covers, without debt; None where it asked for no debt."""
-    if charge is None or charge.get("overage_policy") != CommitOveragePolicy.ALLOW_WITH_OVERDRAFT.value:
+def in_full(charge: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same charge where the budget covers all of it, and nothing otherwise."""
+    return {**(charge or {}), "overage_policy": CommitOveragePolicy.REJECT.value}
+
+
+def as_covered(charge: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The same charge of what the budget covers, without debt; None where that is what was asked for."""
+    capped = CommitOveragePolicy.ALLOW_IF_AVAILABLE.value
+    if charge is None or charge.get("overage_policy") == capped:
         return None
-    return {**charge, "overage_policy": CommitOveragePolicy.ALLOW_IF_AVAILABLE.value}
+    return {**charge, "overage_policy": capped}
 
 
 def event_body(step: Step) -> dict[str, Any]:

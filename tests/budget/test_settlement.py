@@ -122,6 +122,49 @@ class TestCommit:
         assert diary.facts("settled")[0]["charged"] == 0
 
 
+class TestWhatOnlyTheHoldCovers:
+    """A spend of more than is left beside the hold that the refused commit leaves standing."""
+
+    async def test_a_refused_overage_is_charged_in_full_after_the_hold_is_given_back(
+        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary
+    ) -> None:
+        server.set_budget("tenant:acme", "TOKENS", allocated=150)
+        reservation = await reserve(make_governor(REJECT))
+        assert await outcome(reservation.commit(used(140))) == "settled_by_event"
+        ends = [(request.operation, request.status) for request in server.requests if request.operation != "reserve"]
+        assert ends == [("commit", 409), ("event", 409), ("release", 200), ("event", 201)]
+        budget = server.ledger().budget("tenant:acme", "TOKENS")
+        assert (budget.spent, budget.reserved, budget.remaining, budget.is_over_limit) == (140, 0, 10, False)
+        assert diary.facts("settled")[0]["charged"] == 140
+
+    async def test_beyond_the_overdraft_all_that_there_is_is_charged(
+        self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary
+    ) -> None:
+        server.set_budget("tenant:acme", "TOKENS", allocated=150, overdraft_limit=10)
+        policy = Policy(overage_policy=CommitOveragePolicy.ALLOW_WITH_OVERDRAFT)
+        reservation = await reserve(make_governor(policy))
+        assert await outcome(reservation.commit(used(170))) == "settled_by_event"
+        assert server.ledger().charged("TOKENS") == 150
+        assert server.ledger().active == ()
+        assert diary.facts("settled")[0]["charged"] == 150
+
+    async def test_what_a_process_left_between_the_two_charges_is_charged_by_the_next(
+        self, server: LocalCycles, make_governor: MakeGovernor, tmp_path: Path
+    ) -> None:
+        journal = {"journal_enabled": True, "journal_dir": str(tmp_path), "retry_flush_timeout": 0}
+        server.set_budget("tenant:acme", "TOKENS", allocated=150)
+        first = make_governor(REJECT, **journal)
+        reservation = await reserve(first)
+        with server.hold("release") as held:
+            reservation.commit(used(140))
+            await held.arrived()
+            await first.aclose()
+        await until(lambda: server.ledger().active == ())
+        make_governor(REJECT, **journal)
+        await until(lambda: server.ledger().charged("TOKENS") == 140)
+        await until(lambda: files(tmp_path) == [])
+
+
 class TestCutOff:
     async def test_a_release_that_is_cut_off_after_the_charge_does_not_make_that_a_queued_one(
         self, server: LocalCycles, make_governor: MakeGovernor, diary: Diary, tmp_path: Path
