@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     )
     from cycles_otel.guardrail import cycles_budget_guardrail
     from cycles_otel.hooks import CyclesRunHooks
-    from cycles_otel.pricing import PlannedCall, PricedCall, TokenUsage, public_price
+    from cycles_otel.pricing import ModelIdentity, PlannedCall, PricedCall, TokenUsage, public_price
+    from cycles_otel.run import served_by
     from cycles_otel.telemetry import Recorder, metrics_asgi_app, metrics_wsgi_app, setup_telemetry
     from cycles_otel.telemetry.instrumentor import CyclesInstrumentor
     from cycles_otel.tools import ToolRiskConfig, ToolRiskMap
@@ -43,6 +44,7 @@ __all__ = [
     "HookChain",
     "InvalidParameterError",
     "MissingExtraError",
+    "ModelIdentity",
     "PlannedCall",
     "PricedCall",
     "Raise",
@@ -58,6 +60,7 @@ __all__ = [
     "metrics_asgi_app",
     "metrics_wsgi_app",
     "public_price",
+    "served_by",
     "setup_telemetry",
 ]
 
@@ -74,6 +77,7 @@ _MODULE_OF = {
     "HookChain": "chain",
     "InvalidParameterError": "errors",
     "MissingExtraError": "errors",
+    "ModelIdentity": "pricing",
     "PlannedCall": "pricing",
     "PricedCall": "pricing",
     "Raise": "degradation.policies",
@@ -88,6 +92,7 @@ _MODULE_OF = {
     "metrics_asgi_app": "telemetry",
     "metrics_wsgi_app": "telemetry",
     "public_price": "pricing",
+    "served_by": "run",
     "setup_telemetry": "telemetry",
 }
 

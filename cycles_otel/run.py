@@ -324,8 +324,9 @@ def leave(token: Token[RunScope | None]) -> None:
 def served_by(model: ModelIdentity) -> None:
     """For a wrapper around models: tell which model answers the call that is being made, so that it is the one priced.
 
-    Call it inside of the run, between the call and its answer; outside of any governed run it does nothing. The last
-    word counts: an address and the requested name first, the name in the provider's answer when it is there.
+    Call it inside of the run, between the call and its answer, with ``ModelIdentity(name, provider)``; outside of any
+    governed run it does nothing. The last word counts: an address and the requested name first, the name in the
+    provider's answer when it is there.
     """
     scope = current_scope()
     if scope is not None:

@@ -23,7 +23,7 @@ SECTIONS = {
         "Defer",
         "Denial",
     ),
-    "Prices and estimates": ("PlannedCall", "PricedCall", "TokenUsage", "public_price"),
+    "Prices and estimates": ("PlannedCall", "PricedCall", "TokenUsage", "public_price", "served_by", "ModelIdentity"),
     "Telemetry": ("setup_telemetry", "Recorder", "CyclesInstrumentor", "metrics_asgi_app", "metrics_wsgi_app"),
     "Errors": (
         "StepDeniedError",

@@ -7,7 +7,7 @@ from cycles_otel.cli.arguments.common import Subparsers, Wide
 
 _SERVE = """\
 An embedded Cycles server for development and tests. It speaks the protocol of the real server; to move to that, change
-CYCLES_BASE_URL and nothing else. It prints the address and the keys.
+CYCLES_BASE_URL and CYCLES_API_KEY, and nothing else. It prints the address and the keys.
 """
 
 _SERVE_EXAMPLES = """\
