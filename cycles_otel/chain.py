@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from operator import is_
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -118,4 +118,6 @@ def _one_callback() -> Iterator[None]:
     try:
         yield
     finally:
-        _told.reset(token)
+        # A run that is collected ends in whatever context that happens.
+        with suppress(ValueError):
+            _told.reset(token)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -59,6 +61,20 @@ def desk(tool: CountingTool) -> Agent[Any]:
     starting = agent(PricedModel(calling("lookup"), calling("go")), tool)
     starting.handoffs = [handoff(agent(PricedModel(DONE), name="billing"), tool_name_override="go")]
     return starting
+
+
+class Waiting(RunHooks[Any]):
+    """Hooks whose callback is left half way."""
+
+    async def on_llm_start(self, *_: Any) -> None:
+        await asyncio.sleep(0)
+
+
+def test_a_callback_that_is_collected_half_way_ends_in_whatever_context_that_happens() -> None:
+    nothing: Any = None
+    callback = HookChain(Waiting()).on_llm_start(nothing, nothing, None, [])
+    copy_context().run(callback.send, None)
+    callback.close()
 
 
 class TestBoth:
