@@ -286,6 +286,8 @@ class RunScope:
         if spent and call.started and call.reservation is not None:
             self._commit(call.reservation, Spend(call.reservation.step.amount, "estimate"))
             del self.llm_calls[key]
+            # The error may go on to the run around this one, whose own call it is not about.
+            vars(error)[_CHARGED] = True
         else:
             self._give_back_llm(key, _release_reason(error))
 
@@ -350,13 +352,10 @@ def is_cancellation(error: BaseException | None) -> bool:
 def _is_of_a_cut_answer(error: BaseException | None) -> bool:
     """Whether an answer was cut, since it came to the most tokens that it may have, or was filtered.
 
-    The provider charges it as any other; the SDK makes an error of it, and drops what was used. The run in which the
-    answer came asks first: the error may go on to the run around that, whose own call it is not about.
+    The provider charges it as any other; the SDK makes an error of it, and drops what was used. An answer that is
+    charged already counts no more.
     """
-    if not isinstance(error, ModelBehaviorError) or _INCOMPLETE not in str(error) or _CHARGED in vars(error):
-        return False
-    vars(error)[_CHARGED] = True
-    return True
+    return isinstance(error, ModelBehaviorError) and _INCOMPLETE in str(error) and _CHARGED not in vars(error)
 
 
 def _tripped_for_budget(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ A tool call costs 1 RISK_POINT, the default.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from agents import (
     UserError,
     function_tool,
 )
+from agents.testing import ModelCall, ModelStep
 
 from tests.run.desk import Desk, Gate, agent, calls, says, until
 
@@ -279,8 +281,15 @@ async def own_hooks_that_fail_after_the_model(desk: Desk) -> None:
 
 @costs(tokens=100)
 async def own_hooks_that_fail_before_a_tool(desk: Desk) -> None:
-    with pytest.raises((OwnHooksError, UserError)):
-        await desk.run(_with_hooks_that_fail_at("on_tool_start", calls(100, "look_up")))
+    """The SDK calls them beside those that govern: here they fail while the budget is still asked for the tool."""
+    with contextlib.ExitStack() as until_the_run_is_over:
+
+        async def respond(_: ModelCall) -> ModelStep:
+            until_the_run_is_over.enter_context(desk.server.hold("reserve"))
+            return calls(100, "look_up")
+
+        with pytest.raises((OwnHooksError, UserError)):
+            await desk.run(_with_hooks_that_fail_at("on_tool_start", ModelStep.respond(respond)))
 
 
 @costs(tokens=100, points=1)
